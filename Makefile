@@ -36,4 +36,6 @@ clean:  ## remove what the targets made
 
 .venv/dev: .venv/core
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@# pydensecrf is compiled on installation; without a C++ compiler its tests are skipped.
+	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[crf]'
 	@touch $@

@@ -118,7 +118,7 @@ class CLIP(nn.Module):
         Raises:
             CheckpointError: keys or shapes are not those of an OpenAI-architecture CLIP.
         """
-        weights = {k: v for k, v in state.items() if k not in METADATA_KEYS}
+        weights = {k: v for k, v in state.items() if k not in METADATA_KEYS and not k.endswith("attn_mask")}
         token_ids = weights.pop("token_ids", None)
         try:
             with torch.device("meta"):
