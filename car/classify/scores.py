@@ -1,0 +1,101 @@
+"""The second CLIP's verdict: a softmax over the queries for each prompted image (CaR, section 3.2)."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from car.classify.visual_prompts import VisualPrompter
+from car.errors import InputError
+from car.propose.proposals import Proposals
+from car.vlm.model import CLIP
+from car.vlm.preprocess import classifier_views
+
+FUSIONS = ("sum-softmax", "mean-embedding")
+
+
+def score_matrix(logits: Tensor, *, fusion: str) -> Tensor:
+    """Scores of images against texts from their per-template logits.
+
+    Args:
+        logits: (T, N, K): T templates, N prompted images, K texts. "mean-embedding" expects T = 1, the templates having
+            been averaged in the embedding.
+        fusion: "sum-softmax" takes a softmax over texts per template, sums over the templates and takes a softmax of
+            the sum (the released code, whose thresholds belong to that scale; one template gives the plain softmax of
+            the paper); "mean-embedding" is one softmax.
+
+    Returns:
+        (N, K), rows summing to one.
+    """
+    if fusion not in FUSIONS:
+        raise InputError(f"Expected argument `template_fusion` to be one of {', '.join(FUSIONS)}, but got {fusion!r}.")
+    per_template = logits.softmax(dim=-1)
+    return per_template[0] if len(logits) == 1 else per_template.sum(dim=0).softmax(dim=-1)
+
+
+class Classifier:
+    """Scores the proposals of one image; an image feature is computed once per distinct binary mask.
+
+    Args:
+        clip: the classifier.
+        prompter: draws the visual prompts on the image.
+        queries: (T, N, E) normalised text features of all queries, per template.
+        background: (T, M, E) of the texts every query is judged against besides its rivals; M may be 0.
+        eta: binarisation threshold of the proposals.
+        fusion, view, skip_last, batch_size: see `Config`.
+    """
+
+    def __init__(
+        self,
+        clip: CLIP,
+        prompter: VisualPrompter,
+        queries: Tensor,
+        background: Tensor,
+        *,
+        eta: float,
+        fusion: str,
+        view: str,
+        skip_last: bool,
+        batch_size: int,
+    ) -> None:
+        self.clip, self.prompter = clip, prompter
+        self.queries, self.background = queries, background
+        self.eta, self.fusion, self.view = eta, fusion, view
+        self.skip_last, self.batch_size = skip_last, batch_size
+        self._features: dict[bytes, Tensor] = {}
+
+    def matrix(self, kept: Sequence[int], proposals: Proposals) -> Tensor:
+        """Scores (n, n + M) of the kept queries' prompted images against their texts and the background's."""
+        images = self._image_features(proposals)
+        texts = torch.cat([self.queries[:, list(kept)], self.background], dim=1)
+        return score_matrix(self.clip.logit_scale.exp() * images @ texts.mT, fusion=self.fusion)
+
+    def _image_features(self, proposals: Proposals) -> Tensor:
+        """Normalised features (n, E) of the prompted images; only masks not seen before are encoded."""
+        keys: list[bytes] = []
+        for start in range(0, len(proposals), self.batch_size):
+            full = (proposals.full(start, start + self.batch_size) > self.eta).cpu().numpy()
+            new: dict[bytes, np.ndarray] = {}
+            for mask in full:
+                keys.append(key := mask_key(mask))
+                if key not in self._features:
+                    new[key] = mask
+            if new:
+                views = classifier_views(
+                    [self.prompter.render(mask) for mask in new.values()],
+                    self.clip.input_resolution,
+                    self.view,
+                )
+                features = self.clip.encode_image(views.to(self.clip.device), skip_last=self.skip_last)
+                features = features / features.norm(dim=-1, keepdim=True)
+                self._features.update(zip(new, features, strict=True))
+        return torch.stack([self._features[key] for key in keys])
+
+
+def mask_key(mask: np.ndarray) -> bytes:
+    """What identifies a binary mask; masks too small to draw a prompt on all mean the unprompted image."""
+    if np.count_nonzero(mask) <= 1:
+        return b""
+    return hashlib.blake2b(np.packbits(mask).tobytes(), digest_size=16).digest()
