@@ -53,6 +53,7 @@ class Config:
     background_factor: the background's probability is (1 - max_c y_c) to this power.
     sam: where mask proposals to merge come from: "regions", "sam_vit_b", "sam_vit_l", "sam_vit_h", a checkpoint, or a
         JSON file of COCO RLE masks; None merges nothing.
+    sam_settings: fields of `car.refine.sam.SamSettings`, how segment-anything's automatic masks are made.
     phi_iom: mask proposals with a larger IoM with a mask are merged; in [0, 1].
     phi_iou: their union replaces the mask if their IoU is larger; in [0, 1].
     min_pred_threshold: a mask proposal that covers a smaller share of a mask has no credit for lying in it; in [0, 1].
@@ -86,6 +87,7 @@ class Config:
     crf_compat_bilateral: float = 4.0
     background_factor: float = 1.0
     sam: str | None = None
+    sam_settings: Mapping[str, Any] = field(default_factory=dict)
     phi_iom: float = 0.7
     phi_iou: float = 0.7
     min_pred_threshold: float = 0.05
@@ -116,7 +118,8 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON and YAML can write, and `from_mapping` can read."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+        plain: dict[type, Callable] = {tuple: list, dict: dict}
+        return {k: plain[type(v)](v) if type(v) in plain else v for k, v in vars(self).items()}
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Config))
@@ -157,6 +160,8 @@ def check(name: str, value: Any) -> Any:
     elif name == "sam":
         require(value is None or isinstance(value, str | Path), name, "a name, a path, or null", value)
         return None if value is None else str(value)
+    elif name == "sam_settings":
+        return sam_settings(value)
     else:
         require(isinstance(value, bool), name, "true or false", value)
     return value
@@ -194,6 +199,21 @@ def texts(name: str, value: Any) -> str | tuple[str, ...]:
     good = isinstance(value, Sequence) and all(isinstance(text, str | Path) for text in value)
     require(good, name, "a list of texts", value)
     return tuple(map(str, value))
+
+
+def sam_settings(value: Any) -> dict[str, Any]:
+    """Settings of segment-anything's automatic masks, checked by the class that holds them."""
+    from car.refine.sam import SamSettings
+
+    require(isinstance(value, Mapping), "sam_settings", "a mapping", value)
+    known = [each.name for each in dataclasses.fields(SamSettings)]
+    for key in value:
+        require(key in known, "sam_settings", f"about {', '.join(known)}", key)
+    try:
+        SamSettings(**value)
+    except TypeError:
+        raise InputError("Expected the values of `sam_settings` to be numbers.") from None
+    return dict(value)
 
 
 @dataclass(frozen=True)

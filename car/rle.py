@@ -92,9 +92,7 @@ def _runs(rle: Mapping[str, Any], pixels: int) -> np.ndarray:
     elif isinstance(counts, list | tuple) and counts and all(type(run) is int and 0 <= run <= pixels for run in counts):
         runs = np.array(counts, np.int64)
     else:
-        raise InputError(
-            f"Expected the counts of a run-length mask to be text or a list of integers in [0, {pixels}]."
-        )
+        raise InputError(f"Expected the counts of a run-length mask to be text or a list of integers in [0, {pixels}].")
     if runs.min() < 0 or runs.max() > pixels or runs.sum() != pixels:
         raise InputError(f"The runs of a run-length mask do not add up to its {pixels} pixels.")
     return runs

@@ -55,6 +55,7 @@ def test_the_default_texts_exist():
         ({"eta": None}, r"`eta`.*but got None"),
         ({"lam": float("inf")}, r"`lam`"),
         ({"lam": "much"}, r"`lam`.*but got 'much'"),
+        ({"cam_eps": float("inf")}, r"`cam_eps` to be above 0, but got inf"),
         ({"cam_eps": 0}, r"`cam_eps` to be above 0"),
         ({"crf_compat_gaussian": -1}, r"`crf_compat_gaussian` to be at least 0"),
         ({"batch_size": 0}, r"`batch_size` to be a whole number from 1"),
@@ -211,3 +212,16 @@ def test_presets_are_listed_without_loading_torch():
 def test_every_setting_is_documented():
     for name in FIELDS:
         assert name in Config.__doc__
+
+
+def test_settings_of_segment_anything_are_checked_where_they_are_given():
+    config = Config(sam_settings={"points_per_side": 8})
+    assert Config.from_mapping(config.to_dict()) == config
+    for bad, message in (
+        ({"points": 8}, "points_per_side"),
+        ({"points_per_side": 0}, "from 1"),
+        ({"points_per_side": "many"}, "numbers"),
+        (3, "a mapping"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Config(sam_settings=bad)

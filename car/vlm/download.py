@@ -109,7 +109,9 @@ def receive(download: Download, path: Path) -> None:
     digest = hashlib.sha256()
     received = 0
     try:
-        with temporary.open("xb") as file, urllib.request.urlopen(download.url, timeout=TIMEOUT) as response:
+        # A new opener, as the one that `urlopen` keeps would not notice when the proxy of the environment changes.
+        opener = urllib.request.build_opener()
+        with temporary.open("xb") as file, opener.open(download.url, timeout=TIMEOUT) as response:
             total = int(response.headers.get("Content-Length") or 0)
             with bar(download.name, total) as advance:
                 while chunk := response.read(CHUNK):

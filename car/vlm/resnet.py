@@ -1,10 +1,10 @@
 """CLIP's ModifiedResNet: a three-convolution stem, anti-aliased strides, attention pooling."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from car.vlm.vit import resized_positions
 
 
 class Bottleneck(nn.Module):
@@ -49,21 +49,11 @@ class AttentionPool(nn.Module):
         self.v_proj = nn.Linear(width, width)
         self.c_proj = nn.Linear(width, embed_dim)
 
-    def positions(self, grid: tuple[int, int]) -> Tensor:
-        """Position table (1 + h * w, C), bilinear (align_corners=False) where the grid is not the native one."""
-        table = self.positional_embedding
-        side = math.isqrt(len(table) - 1)
-        if grid == (side, side):
-            return table
-        square = table[1:].T.reshape(1, -1, side, side).float()
-        resized = F.interpolate(square, size=grid, mode="bilinear", align_corners=False)
-        return torch.cat([table[:1], resized[0].flatten(1).T.to(table.dtype)])
-
     def forward(self, x: Tensor) -> Tensor:
         """Pool a feature map (B, C, h, w) to (B, E)."""
         tokens = x.flatten(2).mT
         tokens = torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1)
-        tokens = tokens + self.positions((x.shape[-2], x.shape[-1]))
+        tokens = tokens + resized_positions(self.positional_embedding, (x.shape[-2], x.shape[-1]))
 
         def split(y: Tensor) -> Tensor:
             return y.unflatten(-1, (self.heads, -1)).transpose(1, 2)

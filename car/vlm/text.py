@@ -27,7 +27,7 @@ class TextEncoder:
 
     @torch.inference_mode()
     def encode(self, texts: str | Sequence[str]) -> Tensor:
-        """Normalised features (B, E) float32 of one text or several; texts not seen before go through the model in batches.
+        """Normalised features (B, E) float32 of one text or several; new ones go through the model in batches.
 
         Raises:
             InputError: a text has more tokens than the model reads.

@@ -42,6 +42,19 @@ class GELU(nn.GELU):
 ACTIVATIONS: dict[str, type[QuickGELU | GELU]] = {"quick_gelu": QuickGELU, "gelu": GELU}
 
 
+def resized_positions(table: Tensor, grid: tuple[int, int]) -> Tensor:
+    """A position table (1 + side * side, D) for another grid, (1 + h * w, D): bilinear (align_corners=False).
+
+    The first row, which belongs to no place, is left alone; the table of the native grid is returned as it is.
+    """
+    side = math.isqrt(len(table) - 1)
+    if grid == (side, side):
+        return table
+    square = table[1:].T.reshape(1, -1, side, side).float()
+    resized = F.interpolate(square, size=grid, mode="bilinear", align_corners=False)
+    return torch.cat([table[:1], resized[0].flatten(1).T.to(table.dtype)])
+
+
 class Attention(nn.Module):
     """Multi-head self-attention with the parameter names of ``torch.nn.MultiheadAttention``."""
 
@@ -178,14 +191,11 @@ class VisionTransformer(nn.Module):
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
         """Position table (1 + h * w, D) for a patch grid: bilinear, align_corners=False, class row untouched."""
-        table = self.positional_embedding
-        side = math.isqrt(len(table) - 1)
-        if grid == (side, side):
+        table = resized_positions(self.positional_embedding, grid)
+        if table is self.positional_embedding:
             return table
-        square = table[1:].T.reshape(1, -1, side, side).float()
-        resized = F.interpolate(square, size=grid, mode="bilinear", align_corners=False)
         # CLIP-ES rounds a resized table to half precision in every run; its numbers are the reference.
-        return torch.cat([table[:1], resized[0].flatten(1).T.half().to(table.dtype)])
+        return torch.cat([table[:1], table[1:].half().to(table.dtype)])
 
     def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Tokens (B, 1 + P, D) entering the first block, and the patch grid, of images (B, 3, H, W)."""

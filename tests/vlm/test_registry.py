@@ -168,6 +168,7 @@ def test_a_pair_takes_each_role_from_its_place(tmp_path):
     models = load_model_set(("mini", judge), **CPU)
     assert models.proposer.patch_size == 8
     assert models.classifier is judge
+    assert registry.roles(("mini", "openai"))[:3] == (str(registry.MINI), "ViT-L/14", "mini+openai")
     with pytest.raises(InputError, match="pair"):
         load_model_set(("mini",), **CPU)
 
