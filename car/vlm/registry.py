@@ -59,12 +59,12 @@ class ModelSet:
 
 
 MODEL_SETS = {
-    # Red circles mean little to so small a model, and it sees patches of 8 pixels: 168 are 21 of them.
+    # Red circles mean little to so small a model, and it sees patches of 8 pixels: 144 are 18 of them.
     "mini": ModelSet(
         str(MINI),
         str(MINI),
         "comes with the package, knows drawn objects only; 7 MB, Apache-2.0",
-        {"prompts": ("blur", "gray"), "background": ("scenes",), "proposer_side": 168},
+        {"prompts": ("blur", "gray"), "background": ("scenes",), "proposer_side": 144},
     ),
     "openai": ModelSet("ViT-B/16", "ViT-L/14", "OpenAI's CLIP, the paper's choice for semantic labels; 1.3 GB, MIT"),
     "openai-b16": ModelSet("ViT-B/16", "ViT-B/16", "OpenAI's CLIP, the paper's choice for RefCOCO; 0.35 GB, MIT"),
