@@ -1,7 +1,7 @@
 """Train the embedded mini CLIP on procedural scenes: one command, resumable, judged by the quality of its CAMs.
 
     MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 \
-        python tools/train_mini.py --out /tmp/mini --images 500000
+        python tools/train_mini.py --out runs/mini --images 362000
 
 Writes state.pt (everything a resumed run needs), log.jsonl, and best.safetensors (float16, OpenAI's layout).
 """
