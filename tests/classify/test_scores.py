@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from car.classify.visual_prompts import VisualPrompter
 from hypothesis import given
 from hypothesis import strategies as st
 
 from car.classify.scores import Classifier, mask_key, score_matrix
+from car.classify.visual_prompts import VisualPrompter
 from car.errors import InputError
 from car.propose.proposals import Proposals
 from car.vlm.model import CLIP
