@@ -15,7 +15,7 @@ from car.errors import InputError
 CHOICES = {
     "proposer": ("caa", "gradcam"),
     "template_fusion": ("sum-softmax", "mean-embedding"),
-    "view": ("pad", "crop", "squash"),
+    "view": ("squash", "crop", "pad"),
     "crf": ("lattice", "pydensecrf", "none"),
 }
 UNIT = ("eta", "theta", "lam", "phi_iom", "phi_iou", "min_pred_threshold")
@@ -42,7 +42,7 @@ class Config:
     background: lists of background queries, by name or path.
     against_background: queries are judged against the background queries, too, so that even one alone can be absent.
     keep_best: when no query would stay, the best one does.
-    view: how the classifier sees a prompted image: "pad", "crop" (as published) or "squash".
+    view: how the classifier sees a prompted image: "squash", "crop" (as published) or "pad".
     classifier_skip_last: leave out the classifier's last block, as the released code does.
     max_steps: stop the loop after so many steps; None runs until nothing changes.
     max_side: longest side in pixels that an image is worked on; None for its own size.
@@ -73,7 +73,7 @@ class Config:
     background: tuple[str, ...] = ("terrestrial", "aquatic", "manmade")
     against_background: bool = True
     keep_best: bool = False
-    view: str = "pad"
+    view: str = "squash"
     classifier_skip_last: bool = False
     max_steps: int | None = None
     max_side: int | None = 1024

@@ -62,7 +62,7 @@ def test_the_default_texts_exist():
         ({"batch_size": 2.5}, r"`batch_size`"),
         ({"max_side": 0}, r"`max_side` to be a whole number from 1 or null"),
         ({"max_steps": True}, r"`max_steps`"),
-        ({"view": "fit"}, r"`view` to be one of pad, crop, squash"),
+        ({"view": "fit"}, r"`view` to be one of squash, crop, pad"),
         ({"crf": None}, r"`crf`"),
         ({"keep_best": 1}, r"`keep_best` to be true or false"),
         ({"prompts": ["cirlce"]}, r"Did you mean 'circle'"),

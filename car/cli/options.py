@@ -35,7 +35,7 @@ SETTINGS = (
     click.option("--lam", type=float, help="Threshold of the boxes the affinity works within, in [0, 1]."),
     click.option("--prompt", "prompts", help="Visual prompts, joined by +: circle+blur."),
     click.option("--proposer", help="caa (gradCAM + attention affinity) or gradcam."),
-    click.option("--view", help="How the classifier sees a prompted image: pad, crop or squash."),
+    click.option("--view", help="How the classifier sees a prompted image: squash, crop or pad."),
     click.option("--crf", help="lattice, pydensecrf or none."),
     click.option("--sam", help="Merge mask proposals: regions, sam_vit_b, sam_vit_l, sam_vit_h, or a file."),
     click.option("--max-side", type=int, help="Longest side in pixels that is worked on."),
