@@ -34,6 +34,7 @@ from car.vlm.model import CLIP
 from car.vlm.preprocess import proposer_input
 from car.vlm.registry import load_model_set
 from car.vlm.text import TextEncoder
+from car.vlm.tokenizer import tokenize
 from car.vlm.vit import VisionTaps, VisionTransformer
 from car.wordlists import background_words, read_templates
 
@@ -97,6 +98,17 @@ class Segmenter:
             InputError: an unreadable image, no query, a blank one, or one too long for the text encoder.
         """
         return self.prepare(image).segment(queries)
+
+    def check(self, queries: Sequence[str]) -> None:
+        """Refuse queries that the text encoders cannot read, before any image is worked on.
+
+        Raises:
+            InputError: as `segment` does for queries.
+        """
+        longest = max([self.config.cam_template, *self.templates], key=len)
+        context = min(self.proposer.context_length, self.classifier.context_length)
+        texts = [longest.replace("{}", query) for query in clean_queries(queries)]
+        tokenize(texts, context_length=context, truncate=self.config.truncate)
 
     def prepare(self, image: ImageLike) -> "PreparedImage":
         """Do once what depends on the image alone; the object returned answers any number of query lists."""

@@ -53,7 +53,9 @@ class Batch:
         stems = dict(zip(images, output_stems(images), strict=True))
         if out is not None and not options["overwrite"]:
             refuse_existing([path for stem in stems.values() for path in outputs(out, stem)])
-        return cls(load_segmenter(options, given), queries, stems, options)
+        segmenter = load_segmenter(options, given)
+        segmenter.check(queries)
+        return cls(segmenter, queries, stems, options)
 
     def run(self, work: Callable[[Path, str, "Segmentation"], str]) -> int:
         """Segment every image and hand it to `work`, which says what it did; the exit status.

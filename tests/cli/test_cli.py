@@ -124,6 +124,15 @@ def test_a_users_mistake_is_one_line(car, photo, arguments, status, message):
     assert [line for line in err.splitlines() if line.startswith(("error:", "Error:"))]
 
 
+def test_a_query_too_long_is_said_once_for_a_whole_folder(car, photo, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        shutil.copy(photo, tmp_path / "in" / name)
+    status, _, err = car("segment", "in", "-q", "cat", "-q", "x " * 200)
+    assert status == 2
+    assert err.count("tokens, more than") == 1
+
+
 def test_absent_weights_are_status_3_and_name_the_way_out(car, photo, monkeypatch):
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
