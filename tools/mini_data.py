@@ -17,7 +17,6 @@ FIRST_SEED = 2**40
 """Training scenes have seeds from here on."""
 LENGTH = 24
 """Token positions in training; the model has 77."""
-PATCH = 8
 TEMPLATES = (
     "{}",
     "a {}",

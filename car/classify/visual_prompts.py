@@ -18,15 +18,6 @@ _OUTSIDE, _DRAWN = PROMPTS[:3], PROMPTS[3:]
 _ELLIPSE_LINE = cv2.LINE_8 if (cv2.getVersionMajor(), cv2.getVersionMinor()) < (4, 13) else cv2.LINE_4
 
 
-def parse_prompts(text: str) -> tuple[str, ...]:
-    """Visual prompts from text such as "circle+blur", in the order of `PROMPTS`; blank text means none.
-
-    >>> parse_prompts("circle+blur")
-    ('blur', 'circle')
-    """
-    return in_order([name.strip() for name in text.split("+")] if text.strip() else [])
-
-
 def in_order(prompts: Sequence[str]) -> tuple[str, ...]:
     """The visual prompts in the order they are applied, each once.
 

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import click
-
 
 @contextmanager
 def progress(total: int, *, quiet: bool) -> Iterator[Callable[..., None]]:
@@ -31,9 +29,3 @@ def progress(total: int, *, quiet: bool) -> Iterator[Callable[..., None]]:
             bar.advance(task)
 
         yield advance
-
-
-def say(message: str, *, quiet: bool) -> None:
-    """A line on stderr, unless quiet."""
-    if not quiet:
-        click.echo(message, err=True)

@@ -35,7 +35,6 @@ class CLIP(nn.Module):
         text_layers: int,
         text_heads: int,
         context_length: int = 77,
-        token_ids: Tensor | None = None,
         vocabulary: int = VOCABULARY,
         activation: str = "quick_gelu",
     ) -> None:
@@ -49,7 +48,7 @@ class CLIP(nn.Module):
         self.text_projection = nn.Parameter(text_width**-0.5 * torch.randn(text_width, embed_dim))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.token_rows: Tensor | None
-        self.register_buffer("token_rows", None if token_ids is None else rows_of(token_ids), persistent=False)
+        self.register_buffer("token_rows", None, persistent=False)
 
     @property
     def input_resolution(self) -> int:
@@ -139,7 +138,7 @@ class CLIP(nn.Module):
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"Not a CLIP checkpoint in OpenAI's layout: {reason}.") from None
         if token_ids is not None:
-            model.register_buffer("token_rows", rows_of(token_ids), persistent=False)
+            model.token_rows = rows_of(token_ids)
         return model.float().eval().requires_grad_(False)
 
 

@@ -54,7 +54,7 @@ def test_segment_writes_everything_and_says_what_it_found(car, photo):
     assert set(np.unique(labels)) == {0, 1, 2}
     assert [a["query"] for a in report["annotations"]] == ["cat", "dog"]
     assert [a["query"] for a in report["absent"]] == ["unicorn"]
-    assert report["config"]["theta"] == report["config"]["theta"]
+    assert report["config"]["theta"] == 0.6
     for annotation in report["annotations"]:
         mask = np.asarray(Image.open(f"results/photo.masks/{annotation['query']}.png")) > 0
         assert annotation["area"] == mask.sum() == (labels == annotation["label"]).sum()
