@@ -20,7 +20,7 @@ GLYPH_SIZE = 109
 CELL = 96
 COLUMNS = 20
 
-# name, synonyms in brackets, then one glyph per variant; the last of three or more is kept from training.
+# name, synonyms in brackets, then one glyph per variant; the last of several is kept from training.
 CONCEPTS = """
 person [human, people, man, woman, person with clothes]: 🧍 🚶 🧑 👩 👨 🏃 💃 🕺
 boy [kid]: 👦

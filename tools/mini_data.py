@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import Dataset
 
 from car.scenes import COLOURS, STUFF, Scene, concepts, scene
-from car.scenes.scene import describe, with_article
+from car.scenes.scene import describe
+from car.scenes.words import with_article
 from car.vlm.tokenizer import tokenize
 
 FIRST_SEED = 2**40
@@ -160,7 +161,7 @@ def caption_of(made: Scene, rng: np.random.Generator) -> str:
     for i, name in enumerate(names):
         if table[name].synonyms and rng.random() < 0.3:
             names[i] = table[name].synonyms[rng.integers(len(table[name].synonyms))]
-    text = describe(names, [made.colours[i] for i in order], made.background)
+    text = describe(names, [made.colours[i] for i in order], [made.textures[i] for i in order], made.background)
     return f"a photo of {text}" if rng.random() < 0.5 else text
 
 
@@ -289,7 +290,7 @@ def target(names: Sequence[str], background: Sequence[str]) -> np.ndarray:
     """Distribution over the K words: 0.9 on the objects and 0.1 on the stuff, or all on the one that is there."""
     out = np.zeros(len(vocabulary()), np.float32)
     for name in names:
-        out[index()[name]] = (0.9 if background else 1) / len(names)
+        out[index()[name]] += (0.9 if background else 1) / len(names)
     for name in background:
         out[index()[name]] = (0.1 if names else 1) / len(background)
     return out

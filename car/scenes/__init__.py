@@ -2,15 +2,22 @@
 
 from car.scenes.backgrounds import STUFF
 from car.scenes.demo import demo_image, demo_masks, demo_path, demo_scene
-from car.scenes.scene import COLOURS, VERSION, Scene, scene
+from car.scenes.objects import COLOURS, TEXTURES
+from car.scenes.scene import LAYOUTS, VERSION, Scene, scene
+from car.scenes.splits import TEST, TUNING, Split
 from car.scenes.sprites import Concept, concepts
 
 __all__ = [
     "COLOURS",
+    "LAYOUTS",
     "STUFF",
+    "TEST",
+    "TEXTURES",
+    "TUNING",
     "VERSION",
     "Concept",
     "Scene",
+    "Split",
     "concepts",
     "demo_image",
     "demo_masks",

@@ -8,7 +8,7 @@ import numpy as np
 from car.errors import MissingError
 from car.scenes.scene import Scene, scene
 
-DEMO_SEED = 1672
+DEMO_SEED = 3196
 DEMO_PRESENT = ("cat", "dog", "umbrella")
 DEMO_QUERIES = ("cat", "dog", "umbrella", "unicorn", "pizza", "bicycle")
 """What demonstrations ask for; the last three are not in the picture."""
@@ -21,7 +21,9 @@ def demo_scene() -> Scene:
         >>> sorted(demo_scene().names)
         ['cat', 'dog', 'umbrella']
     """
-    return scene(DEMO_SEED, size=(375, 500), objects=(3, 3), among=DEMO_PRESENT, background=["sky", "grass"])
+    return scene(
+        DEMO_SEED, size=(375, 500), objects=(3, 3), among=DEMO_PRESENT, background=["sky", "grass"], repeats=0, camera=0
+    )
 
 
 def demo_masks() -> dict[str, np.ndarray]:

@@ -28,11 +28,11 @@ class Concept:
 
     @property
     def held(self) -> int | None:
-        """Index of the drawing that training never sees (the last of three or more); None where there is none."""
-        return len(self.boxes) - 1 if len(self.boxes) >= 3 else None
+        """Index of the drawing that training never sees (the last of several); None where there is only one."""
+        return len(self.boxes) - 1 if len(self.boxes) >= 2 else None
 
     def drawings(self, artwork: str) -> range:
-        """Indices of the drawings that `artwork` ("train" or "held") may use; all where none is held out."""
+        """Indices of the drawings that `artwork` ("train" or "held") may use; the only one where none is held out."""
         if self.held is None:
             return range(len(self.boxes))
         return range(self.held) if artwork == "train" else range(self.held, self.held + 1)

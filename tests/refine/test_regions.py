@@ -12,7 +12,7 @@ from car.scenes.scene import scene
 
 pytest.importorskip("skimage", reason="the extra [regions] is not installed")
 
-SCENES = [scene(seed, size=(180, 240), objects=(2, 4)) for seed in range(6)]
+SCENES = [scene(seed, size=(180, 240), objects=(2, 4), camera=0) for seed in range(6)]
 
 
 @pytest.fixture(scope="module")

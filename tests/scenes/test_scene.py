@@ -5,9 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from car.errors import InputError
-from car.scenes import COLOURS, STUFF, concepts, scene
+from car.scenes import COLOURS, LAYOUTS, STUFF, TEXTURES, concepts, scene
 from car.scenes.backgrounds import ABOVE, BELOW, paint
-from car.scenes.scene import draw_object, over
+from car.scenes.objects import draw_look, paint_object
+from car.scenes.scene import over
+from car.scenes.words import plural
 
 
 @given(seed=st.integers(0, 2**63), size=st.tuples(st.integers(1, 90), st.integers(1, 90)))
@@ -33,7 +35,7 @@ def test_masks_are_disjoint_visible_and_match_the_label_map(seed: int, size: tup
     assert made.image.dtype == np.uint8
     assert made.masks.shape == (len(made.names), *size)
     assert made.masks.dtype == bool
-    assert len(made.names) == len(set(made.names)) == len(made.colours) <= most
+    assert len(made.names) == len(made.colours) == len(made.textures) <= most
     assert made.masks.sum(axis=0).max(initial=0) <= 1
     assert made.masks.any(axis=(1, 2)).all()
     assert all((made.labels == i + 1).tobytes() == m.tobytes() for i, m in enumerate(made.masks))
@@ -48,8 +50,8 @@ def test_at_common_sizes_the_asked_number_of_objects_nearly_always_fits() -> Non
 def test_a_mask_holds_exactly_the_pixels_its_object_changed() -> None:
     """The same scene without its object differs from it only on and around the mask."""
     for seed in range(20):
-        with_object = scene(seed, objects=(1, 1), background=["snow"])
-        without = scene(seed, objects=(0, 0), background=["snow"])
+        with_object = scene(seed, objects=(1, 1), background=["snow"], camera=0)
+        without = scene(seed, objects=(0, 0), background=["snow"], camera=0)
         changed = (with_object.image != without.image).any(axis=-1)
         mask = with_object.masks[0]
         # The soft edge reaches at most one pixel beyond the half-opaque outline, and a little of a drawing can be
@@ -71,7 +73,8 @@ def test_later_objects_hide_earlier_ones_but_never_most_of_them() -> None:
 def test_caption_names_every_object_colour_and_background(seed: int) -> None:
     made = scene(seed)
     for name, colour in zip(made.names, made.colours, strict=True):
-        assert (f"{colour} {name}" if colour else name) in made.caption
+        words = [f"{colour} {word}" if colour else word for word in (name, plural(name))]
+        assert any(word in made.caption for word in words)
     assert all(name in made.caption for name in made.background)
 
 
@@ -96,13 +99,50 @@ def test_arguments_choose_concepts_and_background() -> None:
 
 def test_held_out_artwork_is_never_shown_otherwise() -> None:
     held = [concept for concept in concepts().values() if concept.held is not None]
-    assert len(held) >= 20
+    assert len(held) >= 60
+    assert {len(concept.boxes) for concept in concepts().values() if concept.held is None} == {1}
     for concept in held:
         assert concept.held not in concept.drawings("train")
         assert list(concept.drawings("held")) == [concept.held]
     for seed in range(10):
         a, b = (scene(seed, among=["person"], artwork=artwork) for artwork in ("train", "held"))
         assert a.image.tobytes() != b.image.tobytes()
+        assert set(scene(seed, artwork="held").names) <= {concept.name for concept in held}
+
+
+def test_a_concept_can_be_there_more_than_once() -> None:
+    shown = [scene(i, objects=(2, 2), repeats=1.0) for i in range(30)]
+    assert all(len(set(made.names)) == 1 for made in shown)
+    assert np.mean([len(made.names) == 2 for made in shown]) > 0.8
+    for made in shown:
+        assert list(made.concepts) == list(dict.fromkeys(made.names))
+        assert (sum(mask.sum() for mask in made.concepts.values())) == made.masks.sum()
+        if made.colours == (None, None):
+            assert f"two {plural(made.names[0])}" in made.caption
+    assert all(len(set(made.names)) == len(made.names) for made in (scene(i, repeats=0) for i in range(50)))
+
+
+def test_layouts_go_from_apart_and_whole_to_covered_and_cut() -> None:
+    area, border = [], []
+    for layout in LAYOUTS:
+        made = [scene(i, size=(160, 160), objects=(4, 4), layout=layout) for i in range(60)]
+        area.append(np.mean([s.masks.any(axis=0).mean() for s in made]))
+        edges = [s.masks[:, [0, -1]].any() or s.masks[:, :, [0, -1]].any() for s in made]
+        border.append(np.mean(edges))
+    assert area == sorted(area)
+    assert border[0] < 0.2 < border[1] < border[2]
+
+
+def test_textures_and_camera_come_on_request() -> None:
+    plain = scene(4, objects=(1, 1), camera=0)
+    assert plain.textures == (None,)
+    striped = [scene(i, objects=(1, 1), textured=1, camera=0) for i in range(10)]
+    assert {s.textures[0] for s in striped} == set(TEXTURES)
+    assert all(s.textures[0] in s.caption for s in striped)
+    taken = scene(4, objects=(1, 1), camera=1)
+    assert taken.masks.tobytes() == plain.masks.tobytes()
+    difference = np.abs(taken.image.astype(int) - plain.image).mean()
+    assert 0 < difference < 60
 
 
 @pytest.mark.parametrize("name", list(STUFF))
@@ -129,7 +169,7 @@ def test_over_is_exact_for_opaque_and_for_clear() -> None:
 
 def test_objects_have_the_extent_asked_for() -> None:
     for seed, name in enumerate(("cat", "banana", "giraffe", "bus")):
-        patch, _ = draw_object(name, np.random.default_rng(seed), 80, "train")
+        patch = paint_object(draw_look(np.random.default_rng(seed), name, "train"), 80)
         ys, xs = np.nonzero(patch[..., 3] >= 128)
         assert 55 < max(np.ptp(ys), np.ptp(xs)) < 115
 
@@ -144,6 +184,9 @@ def test_objects_have_the_extent_asked_for() -> None:
         ({"background": ["lava"]}, "`background`"),
         ({"background": []}, "`background`"),
         ({"artwork": "all"}, "`artwork`"),
+        ({"artwork": "held", "among": ["lion"]}, "kept from training"),
+        ({"layout": "dense"}, "`layout`"),
+        ({"repeats": 1.5}, "`repeats`"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: dict, message: str) -> None:
