@@ -13,7 +13,7 @@ import click
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mini_data import draw_prompt, jitter
+from mini_prompts import draw_prompt, jitter
 from safetensors.torch import load_file
 from torch import Tensor
 

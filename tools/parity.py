@@ -13,6 +13,7 @@ import torch
 from car.classify.scores import score_matrix
 from car.classify.visual_prompts import VisualPrompter
 from car.propose.affinity import Affinity, box_mask, boxes
+from car.propose.dense import output_embeddings
 from car.propose.gradcam import GradCAM
 from car.propose.proposals import Proposals, min_max
 from car.refine.crf import DenseCRF
@@ -91,6 +92,15 @@ def proposal_rows(z: dict, vit: CLIP) -> Iterator[Row]:
         yield name, f"box sets that differ, {lam}", wrong
 
 
+def dense_rows(z: dict, folder: Path) -> Iterator[Row]:
+    """Patch embeddings, on that code's own position table."""
+    state = torch.load(folder / "tiny_vit.pt", weights_only=True)
+    state["visual.positional_embedding"] = torch.from_numpy(z["pos_embed_resampled"])
+    visual = CLIP.from_state_dict(state).visual
+    tokens = visual.taps(torch.from_numpy(z["image"]), attention_blocks=0).tokens[0]
+    yield "gem", "patch embeddings", difference(output_embeddings(visual, tokens), z["features_original_path"][1:])
+
+
 def prompt_rows(z: dict) -> Iterator[Row]:
     """Visual prompts, in grey levels."""
     for prompts in PROMPTS:
@@ -124,7 +134,7 @@ def main() -> None:
     z = {path.stem: dict(np.load(path)) for path in folder.glob("*.npz")}
     vit, resnet = (load_clip(folder / f"tiny_{kind}.pt") for kind in ("vit", "rn"))
     rows = [*clip_rows(z["car"], z["global_local"], vit, resnet), *proposal_rows(z["clip_es_cam"], vit)]
-    rows += [*prompt_rows(z["visual_prompts"]), *crf_rows(z["densecrf"])]
+    rows += [*dense_rows(z["gem"], folder), *prompt_rows(z["visual_prompts"]), *crf_rows(z["densecrf"])]
     for file, what, deviation in rows:
         print(f"{file:16} {what:32} {deviation:.1e}")
 

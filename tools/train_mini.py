@@ -16,8 +16,9 @@ import click
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mini_data import Batch, Batches, sentences, stage_at, token_ids, vocabulary
+from mini_data import Batch, Batches, stage_at
 from mini_model import Mini, export
+from mini_words import sentences, token_ids, vocabulary
 from safetensors.torch import save
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -38,12 +39,24 @@ def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return -(target * F.log_softmax(logits.float(), dim=-1)).sum(dim=-1).mean()
 
 
-def contrast(images: Tensor, captions: Tensor, same: Tensor, scale: Tensor) -> Tensor:
-    """Symmetric InfoNCE; equal captions are positives of each other."""
+def contrast(images: Tensor, captions: Tensor, same: Tensor, scale: Tensor, wrong: Tensor | None = None) -> Tensor:
+    """Symmetric InfoNCE; equal captions are positives of each other.
+
+    Args:
+        images: (B, E) normalised.
+        captions: (B, E) normalised.
+        same: (B,), equal numbers are equal captions.
+        scale: what cosines are multiplied by.
+        wrong: (B, E), a caption for each image that nearly fits; each image must tell its own from all the others.
+    """
     target = (same[:, None] == same[None]).float()
     target = target / target.sum(dim=-1, keepdim=True)
     logits = scale * images @ captions.T
-    return (soft_cross_entropy(logits, target) + soft_cross_entropy(logits.T, target)) / 2
+    to_images = soft_cross_entropy(logits.T, target)
+    if wrong is not None:
+        own = scale * (images * wrong).sum(dim=-1, keepdim=True)
+        logits, target = torch.cat([logits, own], dim=-1), F.pad(target, (0, 1))
+    return (soft_cross_entropy(logits, target) + to_images) / 2
 
 
 def own(patches: Tensor, words: Tensor, target: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,16 +77,17 @@ def losses(model: Mini, batch: Batch, generator: torch.Generator) -> dict[str, T
     size, side = len(batch.images), batch.images.shape[1] // model.visual.patch
     kept = torch.rand(size, side**2, generator=generator).argsort(dim=1)[:, : round(side**2 * batch.stage.keep)]
     cls, patches, values = model.visual(batch.images, kept)
-    texts = F.normalize(model.encode_text(torch.cat([batch.words, batch.captions])).float(), dim=-1)
-    words, captions = texts[: len(batch.words)], texts[len(batch.words) :]
+    words = F.normalize(model.encode_text(torch.cat([batch.words, batch.nonsense])).float(), dim=-1)
+    captions, wrong = F.normalize(model.encode_text(batch.captions).float(), dim=-1).chunk(2)
     scale = model.logit_scale.exp().clamp(max=LARGEST_SCALE)
     cls = F.normalize(cls.float(), dim=-1)
     plain = len(batch.patches)
-    some, share = own(patches[:plain], words, batch.patches, scale)
-    some_value, share_value = own(values[:plain], words, batch.patches, scale)
+    shares = padded(batch.patches, words)
+    some, share = own(patches[:plain], words, shares, scale)
+    some_value, share_value = own(values[:plain], words, shares, scale)
     terms = {
-        "caption": 0.5 * contrast(cls, captions, batch.same, scale),
-        "word": soft_cross_entropy(scale * cls @ words.T, batch.present),
+        "caption": 0.5 * contrast(cls, captions, batch.same, scale, wrong),
+        "word": soft_cross_entropy(scale * cls @ words.T, padded(batch.present, words)),
         "some": 0.5 * some,
         "share": 0.6 * share,
         "some_value": 0.4 * some_value,
@@ -82,6 +96,11 @@ def losses(model: Mini, batch: Batch, generator: torch.Generator) -> dict[str, T
     if batch.stage.spread:
         terms["spread"] = batch.stage.spread * spread(model, batch.words, batch.others)
     return terms
+
+
+def padded(target: Tensor, words: Tensor) -> Tensor:
+    """A target over the K words, zero for the nonsense that comes after them."""
+    return F.pad(target, (0, len(words) - target.shape[1]))
 
 
 def spread(model: Mini, words: Tensor, others: Tensor) -> Tensor:

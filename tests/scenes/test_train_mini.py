@@ -12,13 +12,17 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from car.scenes import scene
 from car.vlm.model import CLIP
 from car.vlm.preprocess import normalise
 from car.vlm.tokenizer import tokenize
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+import mini_captions
 import mini_data
 import mini_eval
+import mini_prompts
+import mini_words
 import train_mini
 from mini_model import Mini, export, rescale
 
@@ -64,12 +68,12 @@ def test_a_few_steps_lower_the_loss(tmp_path: Path) -> None:
 def test_the_export_is_the_model(tmp_path: Path) -> None:
     """The exported file, read by the library, gives what the trainer computes, up to float16."""
     torch.manual_seed(1)
-    model = Mini(len(mini_data.token_ids()), **SMALL)
+    model = Mini(len(mini_words.token_ids()), **SMALL)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
             parameter.copy_(parameter.half().float())
-    state = export(model.state_dict(), torch.from_numpy(mini_data.token_ids()))
+    state = export(model.state_dict(), torch.from_numpy(mini_words.token_ids()))
     clip = CLIP.from_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     kept = torch.arange(64).expand(2, 64)
@@ -78,7 +82,7 @@ def test_the_export_is_the_model(tmp_path: Path) -> None:
         theirs = clip.encode_image(normalise(images))
         assert torch.nn.functional.cosine_similarity(ours, theirs).min() > 1 - 1e-4
         sentences = ["a photo of a cat.", "a clean origami xylophone."]
-        rows = torch.from_numpy(np.stack([mini_data.rows_of(s) for s in sentences]))
+        rows = torch.from_numpy(np.stack([mini_words.rows_of(s) for s in sentences]))
         texts = model.encode_text(rows), clip.encode_text(tokenize(sentences))
         assert torch.nn.functional.cosine_similarity(*texts).min() > 1 - 1e-4
 
@@ -128,26 +132,67 @@ def test_patches_must_share_what_is_there() -> None:
 
 def test_targets_are_distributions_over_what_is_there() -> None:
     row = mini_data.target(["cat", "dog"], ["grass"])
-    index = mini_data.index()
+    index = mini_words.index()
     assert row.sum() == pytest.approx(1)
     assert row[index["cat"]] == row[index["dog"]] == pytest.approx(0.45)
     assert row[index["grass"]] == pytest.approx(0.1)
 
 
 def test_every_word_has_its_own_rows_in_the_token_table() -> None:
-    for names in mini_data.vocabulary():
+    for names in mini_words.vocabulary():
         for name in names:
-            rows = mini_data.rows_of(name)
+            rows = mini_words.rows_of(name)
             assert (rows[: rows.argmax()] > 0).all()
 
 
-@pytest.mark.parametrize("prompt", sorted(set(mini_data.PROMPTS)))
+def test_repeated_things_count_more() -> None:
+    row = mini_data.target(["cat", "cat", "dog"], [])
+    assert row[mini_words.index()["cat"]] == pytest.approx(2 / 3)
+
+
+def test_nonsense_holds_an_unknown_word_and_no_name() -> None:
+    rows = mini_words.nonsense(200, np.random.default_rng(0)).numpy()
+    rows_of_names = [mini_words.rows_of(names[0]) for names in mini_words.vocabulary()]
+    names = [int(row[1]) for row in rows_of_names if row.argmax() == 2]
+    inside = np.arange(rows.shape[1]) < rows.argmax(axis=1)[:, None]
+    assert ((rows == 0) & inside).any(axis=1).mean() > 0.9
+    assert not np.isin(rows[inside], names).any()
+
+
+def test_an_inserted_word_moves_the_rest_along() -> None:
+    rows = np.stack([mini_words.rows_of("a photo of a cat.")] * 300)
+    out = mini_words.inserted(rows, np.random.default_rng(0))
+    changed = (out != rows).any(axis=1)
+    assert 0.03 < changed.mean() < 0.2
+    for row in out[changed]:
+        kept = np.delete(row, np.flatnonzero(row[: row.argmax()] == 0))
+        assert (kept[: rows[0].argmax() + 1] == rows[0][: rows[0].argmax() + 1]).all()
+
+
+def test_the_wrong_caption_is_another_one_in_the_same_manner() -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(60):
+        made = scene(seed, objects=(1, 6), textured=0.2)
+        for right, wrong in (mini_captions.caption_of(made, rng), mini_captions.object_caption(made, 0, rng)):
+            assert right != wrong
+            assert right.startswith("a photo of ") == wrong.startswith("a photo of ")
+
+
+def test_an_image_must_tell_its_caption_from_the_wrong_one() -> None:
+    images, scale, same = torch.eye(4), torch.tensor(20.0), torch.arange(4)
+    far, near = torch.eye(4).roll(1, dims=0), torch.eye(4)
+    plain, easy, hard = (train_mini.contrast(images, torch.eye(4), same, scale, w) for w in (None, far, near))
+    assert plain == pytest.approx(float(easy), abs=1e-4)
+    assert hard == pytest.approx(math.log(2) / 2, abs=1e-4)
+
+
+@pytest.mark.parametrize("prompt", sorted(set(mini_prompts.PROMPTS)))
 def test_prompts_leave_the_object_alone(prompt: str) -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
     mask = np.zeros((40, 40), bool)
     mask[10:30, 5:30] = True
-    out = mini_data.draw_prompt(image, mask, prompt, rng)
+    out = mini_prompts.draw_prompt(image, mask, prompt, rng)
     assert out.shape == image.shape
     assert (out != image).any()
     if prompt != "crop":
