@@ -13,7 +13,7 @@ from car import wordlists
 from car.errors import InputError
 
 CHOICES = {
-    "proposer": ("caa", "gradcam"),
+    "proposer": ("caa", "gradcam", "dense", "maskclip"),
     "template_fusion": ("sum-softmax", "mean-embedding"),
     "view": ("squash", "crop", "pad"),
     "crf": ("lattice", "pydensecrf", "none"),
@@ -32,11 +32,12 @@ class Config:
 
     eta: a proposal is a mask where it exceeds eta; in [0, 1].
     theta: a query stays if its score is at least theta; in [0, 1].
-    lam: the affinity works within boxes around what exceeds lam of a map's maximum; in [0, 1].
+    lam: the affinity ("caa") works within boxes around what exceeds lam of a map's maximum; in [0, 1].
     prompts: visual prompts, any of blur, gray, black, circle, rectangle, contour.
-    proposer: "caa" (gradCAM + attention affinity) or "gradcam".
+    proposer: "caa" (gradCAM + attention affinity, the paper's), "gradcam", "dense" (each patch's own softmax over the
+        texts) or "maskclip" (the same, of the patch's value in the last block).
     cam_template: the proposer's one template, for queries and background queries alike.
-    cam_eps: added to a map's maximum before dividing by it.
+    cam_eps: added to a map's maximum before dividing by it, where maps are normalised.
     templates: the classifier's templates: the name of a set, a file, or the templates themselves.
     template_fusion: "sum-softmax" as released, or "mean-embedding".
     background: lists of background queries, by name or path.

@@ -19,10 +19,9 @@ from car.config import Config, resolve
 from car.device import choose_device, choose_dtype
 from car.errors import InputError
 from car.io import read_image
-from car.propose.affinity import Affinity
 from car.propose.background import without_queries
-from car.propose.gradcam import GradCAM
-from car.propose.proposals import Proposals, min_max
+from car.propose.proposals import Proposals
+from car.propose.proposer import make_proposer, tap
 from car.queries import clean_queries
 from car.recurrence import Turn, recur
 from car.refine.crf import make_crf, with_background
@@ -65,7 +64,7 @@ class Segmenter:
         weights_dir: str | Path | None = None,
     ) -> None:
         if not isinstance(proposer.visual, VisionTransformer):
-            raise InputError("The proposer must be a ViT: gradCAM with attention affinity reads a ViT's last block.")
+            raise InputError("The proposer must be a ViT: proposals are read from a ViT's last block.")
         self.proposer, self.classifier = proposer, classifier
         self.config, self.name = config, name
         self.proposer_text = TextEncoder(proposer, truncate=config.truncate)
@@ -130,12 +129,7 @@ class PreparedImage:
         proposer = self.segmenter.proposer
         assert isinstance(proposer.visual, VisionTransformer)
         x = proposer_input(self.working, proposer.visual.patch, self.config.proposer_side)
-        return proposer.visual.taps(x.to(proposer.device))
-
-    @cached_property
-    @torch.inference_mode()
-    def affinity(self) -> Affinity:
-        return Affinity(self.taps.attention[0])
+        return tap(self.config.proposer, proposer.visual, x.to(proposer.device))
 
     @cached_property
     def crf(self) -> Any:
@@ -211,14 +205,11 @@ class PreparedImage:
             visual = segmenter.proposer.visual
             assert isinstance(visual, VisionTransformer)
             scale = segmenter.proposer.logit_scale.exp().item()
-            cam = GradCAM(visual, self.taps.tokens[0], queries, against, logit_scale=scale, grid=self.taps.grid)
+            proposer = make_proposer(c.proposer, visual, self.taps, queries, against, logit_scale=scale, lam=c.lam)
 
         def propose(kept: Sequence[int]) -> Proposals:
             with clock("propose"):
-                maps = cam.maps(kept, eps=c.cam_eps)
-                if c.proposer == "caa":
-                    maps = min_max(self.affinity.refine(maps, c.lam), c.cam_eps)
-                return Proposals(maps, self.working.shape[:2])
+                return Proposals(proposer.maps(kept, eps=c.cam_eps), self.working.shape[:2])
 
         return propose
 

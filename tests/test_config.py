@@ -12,6 +12,7 @@ from car.classify.scores import FUSIONS
 from car.classify.visual_prompts import PROMPTS
 from car.config import CHOICES, FIELDS, UNIT, Config, list_presets, load_preset, resolve
 from car.errors import InputError
+from car.propose.proposer import PROPOSERS
 from car.vlm.preprocess import VIEWS
 from car.wordlists import background_words, read_templates
 
@@ -37,6 +38,7 @@ PUBLISHED = {
 def test_the_choices_are_those_the_parts_know():
     assert set(CHOICES["template_fusion"]) == set(FUSIONS)
     assert set(CHOICES["view"]) == set(VIEWS)
+    assert CHOICES["proposer"] == PROPOSERS
     assert set(Config().prompts) <= set(PROMPTS)
 
 

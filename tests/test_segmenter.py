@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import car
-from car.config import Config
+from car.config import CHOICES, Config
 from car.errors import InputError
 from car.queries import clean_queries
 from car.segmenter import resized, shrink
@@ -116,10 +116,11 @@ def test_keep_best_never_answers_nothing(segmenter):
     assert len(keeping.segment(np.full((90, 120, 3), 128, np.uint8), ["cat", "pizza"]).found) == 1
 
 
-def test_the_proposer_runs_once_however_many_steps(picture):
+@pytest.mark.parametrize("proposer", CHOICES["proposer"])
+def test_the_proposer_runs_once_however_many_steps(picture, proposer):
     """Promise 2: after step 1 nothing passes through the proposer, forward or backward."""
     queries = [f"thing number {i}" for i in range(12)]
-    config = Config(against_background=False, crf="none", theta=0.25)
+    config = Config(proposer=proposer, against_background=False, crf="none", theta=0.25)
     calls: list[str] = []
     clip, judge = random_vit(), random_vit(seed=1)
     clip.visual.register_forward_pre_hook(lambda *_: calls.append("forward"))

@@ -34,7 +34,7 @@ SETTINGS = (
     click.option("--theta", type=float, help="A query stays if its score reaches theta, in [0, 1]."),
     click.option("--lam", type=float, help="Threshold of the boxes the affinity works within, in [0, 1]."),
     click.option("--prompt", "prompts", help="Visual prompts, joined by +: circle+blur."),
-    click.option("--proposer", help="caa (gradCAM + attention affinity) or gradcam."),
+    click.option("--proposer", help="caa (gradCAM + attention affinity), gradcam, dense or maskclip."),
     click.option("--view", help="How the classifier sees a prompted image: squash, crop or pad."),
     click.option("--crf", help="lattice, pydensecrf or none."),
     click.option("--sam", help="Merge mask proposals: regions, sam_vit_b, sam_vit_l, sam_vit_h, or a file."),

@@ -79,6 +79,11 @@ class Attention(nn.Module):
         heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out_proj(heads.transpose(1, 2).flatten(2))
 
+    def own_values(self, x: Tensor) -> Tensor:
+        """What each token (..., D) would read if it attended to itself alone, (..., D)."""
+        start = 2 * x.shape[-1]
+        return self.out_proj(F.linear(x, self.in_proj_weight[start:], self.in_proj_bias[start:]))
+
     def with_map(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As `forward`, and also the head-averaged attention (B, T, T), float32, rows summing to one."""
         q, k, v = self.split_heads(x)
@@ -150,12 +155,12 @@ class VisionTaps:
 
     tokens: (B, 1 + P, D), the input of the last block, class token first.
     attention: (B, P, P) float32, patch-to-patch attention averaged over heads and over the last blocks; the class
-        row and column are dropped and the rows are not renormalised (CLIP-ES, section 3.3).
+        row and column are dropped and the rows are not renormalised (CLIP-ES, section 3.3). None if not asked for.
     grid: (h, w) patches, P = h * w.
     """
 
     tokens: Tensor
-    attention: Tensor
+    attention: Tensor | None
     grid: tuple[int, int]
 
 
@@ -246,20 +251,20 @@ class VisionTransformer(nn.Module):
 
         Args:
             images: (B, 3, H, W), H and W multiples of the patch size.
-            attention_blocks: how many of the last blocks the attention is averaged over (all, if there are fewer).
+            attention_blocks: how many of the last blocks the attention is averaged over (all, if there are fewer);
+                0 for no attention.
         """
         x, grid = self.embed(images)
+        *blocks, last = self.blocks
         first = max(0, len(self.blocks) - attention_blocks)
+        for block in blocks[:first]:
+            x = block(x)
+        if attention_blocks == 0:
+            return VisionTaps(tokens=x, attention=None, grid=grid)
         total = x.new_zeros((), dtype=torch.float32)
-        tokens = x
-        for i, block in enumerate(self.blocks):
-            tokens = x
-            if i < first:
-                x = block(x)
-                continue
-            if i == len(self.blocks) - 1:
-                _, attention = block.attn.with_map(block.ln_1(x))
-            else:
-                x, attention = block.with_map(x)
+        for block in blocks[first:]:
+            x, attention = block.with_map(x)
             total = total + attention[:, 1:, 1:]
-        return VisionTaps(tokens=tokens, attention=total / (len(self.blocks) - first), grid=grid)
+        _, attention = last.attn.with_map(last.ln_1(x))
+        total = total + attention[:, 1:, 1:]
+        return VisionTaps(tokens=x, attention=total / (len(self.blocks) - first), grid=grid)
