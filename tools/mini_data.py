@@ -21,6 +21,7 @@ SHARES = (0.4, 0.4, 0.2)
 """How often the scenes of several objects have so many."""
 LAYOUTS = ("usual", "usual", "usual", "sparse", "crowded")
 TEXTURED = 0.08
+OTHERS = 64
 NONSENSE = 8
 """Sentences about nothing that is known, per batch: no picture and no patch may answer with them."""
 
@@ -68,7 +69,8 @@ class Batch:
     captions: int64 (2 B, LENGTH), rows of the token table: B captions, then B that are nearly the same and wrong.
     same: int64 (B,), equal numbers are equal captions.
     words: int64 (K, LENGTH), one sentence per concept and kind of stuff.
-    others: the same with other sentences.
+    drawn: int64 (OTHERS,), some of the K words.
+    others: int64 (OTHERS, LENGTH), another sentence for each of those.
     nonsense: int64 (NONSENSE, LENGTH), sentences about nothing.
     stage: the stage it belongs to.
     """
@@ -79,6 +81,7 @@ class Batch:
     captions: torch.Tensor
     same: torch.Tensor
     words: torch.Tensor
+    drawn: torch.Tensor
     others: torch.Tensor
     nonsense: torch.Tensor
     stage: Stage
@@ -104,6 +107,7 @@ class Batches(Dataset[Batch]):
         images, present, texts = zip(*rows, strict=True)
         plain = np.stack([halved(target) for target in present[: self.batch - prompted]])
         right, wrong = zip(*texts, strict=True)
+        drawn = rng.choice(len(vocabulary()), OTHERS, replace=False)
         numbers = {text: i for i, text in enumerate(dict.fromkeys(right))}
         return Batch(
             images=torch.from_numpy(np.stack(images)),
@@ -112,7 +116,8 @@ class Batches(Dataset[Batch]):
             captions=torch.from_numpy(inserted(np.stack([rows_of(text) for text in (*right, *wrong)]), rng)),
             same=torch.tensor([numbers[text] for text in right]),
             words=sentences(rng),
-            others=sentences(rng),
+            drawn=torch.from_numpy(drawn),
+            others=sentences(rng, drawn),
             nonsense=nonsense(NONSENSE, rng),
             stage=stage,
         )

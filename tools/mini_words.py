@@ -108,10 +108,10 @@ def sentence(word: int, rng: np.random.Generator) -> str:
     return TEMPLATES[rng.integers(len(TEMPLATES))].format(name)
 
 
-def sentences(rng: np.random.Generator) -> torch.Tensor:
-    """One sentence for each of the K words, int64 (K, LENGTH)."""
-    rows = np.stack([rows_of(sentence(k, rng)) for k in range(len(vocabulary()))])
-    return torch.from_numpy(inserted(rows, rng))
+def sentences(rng: np.random.Generator, words: np.ndarray | None = None) -> torch.Tensor:
+    """One sentence for each of these words, all K by default, int64 (n, LENGTH)."""
+    words = np.arange(len(vocabulary())) if words is None else words
+    return torch.from_numpy(inserted(np.stack([rows_of(sentence(k, rng)) for k in words]), rng))
 
 
 def nonsense(count: int, rng: np.random.Generator) -> torch.Tensor:

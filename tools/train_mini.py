@@ -94,7 +94,8 @@ def losses(model: Mini, batch: Batch, generator: torch.Generator) -> dict[str, T
         "share_value": 0.5 * share_value,
     }
     if batch.stage.spread:
-        terms["spread"] = batch.stage.spread * spread(model, batch.words, batch.others)
+        others = F.normalize(model.encode_text(batch.others).float(), dim=-1)
+        terms["spread"] = batch.stage.spread * spread(words[batch.drawn], others)
     return terms
 
 
@@ -103,13 +104,12 @@ def padded(target: Tensor, words: Tensor) -> Tensor:
     return F.pad(target, (0, len(words) - target.shape[1]))
 
 
-def spread(model: Mini, words: Tensor, others: Tensor) -> Tensor:
-    """InfoNCE between two sentences for each word.
+def spread(words: Tensor, others: Tensor) -> Tensor:
+    """InfoNCE between two sentences for each word, (n, E) normalised each.
 
     Without it every thing's sentences collapse to one direction, and images take very long to pull them apart.
     """
-    pairs = F.normalize(model.encode_text(torch.cat([words, others])).float(), dim=-1).chunk(2)
-    return contrast(*pairs, torch.arange(len(words)), torch.tensor(15.0))
+    return contrast(words, others, torch.arange(len(words)), torch.tensor(15.0))
 
 
 def rate(step: int, steps: int) -> float:
@@ -149,7 +149,8 @@ class Run:
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, betas=(0.9, 0.98), fused=True)
         for step in range(steps):
             with torch.autocast("cpu", torch.bfloat16):
-                loss = spread(self.model, sentences(rng), sentences(rng))
+                pairs = self.model.encode_text(torch.cat([sentences(rng), sentences(rng)]))
+                loss = spread(*F.normalize(pairs.float(), dim=-1).chunk(2))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
