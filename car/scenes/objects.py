@@ -71,10 +71,7 @@ def paint_object(look: Look, extent: float) -> np.ndarray:
     """
     sprite = best_mip(mips(look.concept, look.drawing), extent)
     height, width = sprite.shape[:2]
-    scale = extent / max(height, width)
-    cosine, sine = np.cos(look.angle), np.sin(look.angle)
-    turn = np.array([[cosine, -sine], [sine, cosine]])
-    matrix = turn @ np.diag([(-1 if look.mirror else 1) * scale * look.stretch, scale / look.stretch])
+    matrix = turned(look, extent / max(height, width))
     span = np.abs(matrix) @ np.array([width, height])
     columns, rows = (max(1, int(np.ceil(n))) for n in span)
     middle, source = np.array([columns - 1, rows - 1]) / 2, np.array([width - 1, height - 1]) / 2
@@ -82,6 +79,13 @@ def paint_object(look: Look, extent: float) -> np.ndarray:
     patch = cv2.warpAffine(sprite, affine, (columns, rows), flags=cv2.INTER_LINEAR)
     patch = cv2.transform(patch, colour_matrix(look))
     return patch if look.texture is None else textured(patch, look.texture, extent)
+
+
+def turned(look: Look, scale: float) -> np.ndarray:
+    """Matrix (2, 2) from (x, y) on a drawing to the picture: its scale, stretch, mirror and angle."""
+    cosine, sine = np.cos(look.angle), np.sin(look.angle)
+    turn = np.array([[cosine, -sine], [sine, cosine]])
+    return turn @ np.diag([(-1 if look.mirror else 1) * scale * look.stretch, scale / look.stretch])
 
 
 def best_mip(levels: tuple[np.ndarray, ...], extent: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from car.errors import InputError
 from car.scenes.backgrounds import ABOVE, BELOW, STUFF, paint
-from car.scenes.camera import photograph
+from car.scenes.camera import draw_camera
 from car.scenes.objects import Look, draw_look, paint_object
 from car.scenes.sprites import concepts
 from car.scenes.words import NUMBERS, plural, with_article
@@ -125,7 +125,7 @@ def scene(
         if place(paint_object(look, rng.uniform(low, high)), image, labels, len(shown) + 1, LAYOUTS[layout], rng):
             shown.append(look)
     if rng.random() < camera:
-        image = photograph(image, rng)
+        image = draw_camera(rng).take(image)
     masks = labels[None] == np.arange(1, len(shown) + 1, dtype=np.uint8)[:, None, None]
     things = tuple(look.concept for look in shown)
     colours, textures = tuple(look.colour for look in shown), tuple(look.texture for look in shown)
@@ -216,7 +216,8 @@ def place(
         return False
     sizes = np.bincount(labels.ravel(), minlength=label)
     for _ in range(TRIES):
-        top, left = (draw_start(rng, n, m) for n, m in zip(labels.shape, solid.shape, strict=True))
+        slacks = [0 if layout.inside == 1 else length // 8 for length in solid.shape]
+        top, left = (draw_start(rng, *n) for n in zip(labels.shape, solid.shape, slacks, strict=True))
         cut, inner = overlap(labels.shape, solid.shape, top, left)
         own = solid[inner]
         if own.sum() < layout.inside * area and min(labels.shape) > 8:
@@ -229,9 +230,8 @@ def place(
     return False
 
 
-def draw_start(rng: np.random.Generator, side: int, length: int) -> int:
-    """Where a patch of this length starts along one side; an eighth of it may lie outside."""
-    slack = length // 8
+def draw_start(rng: np.random.Generator, side: int, length: int, slack: int) -> int:
+    """Where a patch of this length starts along one side; as much as `slack` of it may lie outside."""
     return int(rng.integers(min(-slack, side - length + slack), max(side - length + slack, -slack) + 1))
 
 

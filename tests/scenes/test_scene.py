@@ -44,7 +44,8 @@ def test_masks_are_disjoint_visible_and_match_the_label_map(seed: int, size: tup
 def test_at_common_sizes_the_asked_number_of_objects_nearly_always_fits() -> None:
     shown = [len(scene(i, objects=(2, 2)).names) for i in range(200)]
     assert np.mean(np.array(shown) == 2) > 0.9
-    assert all(len(scene(i, objects=(1, 1)).names) == 1 for i in range(50))
+    for layout in LAYOUTS:
+        assert all(len(scene(i, size=(64, 64), objects=(1, 1), layout=layout).names) == 1 for i in range(100))
 
 
 def test_a_mask_holds_exactly_the_pixels_its_object_changed() -> None:
