@@ -13,11 +13,14 @@ import click
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mini_prompts import draw_prompt, jitter
+from mini_prompts import draw_prompt
 from safetensors.torch import load_file
 from torch import Tensor
 
+from car.classify.visual_prompts import VisualPrompter
+from car.propose.dense import Dense, output_embeddings
 from car.propose.gradcam import GradCAM
+from car.propose.proposals import Proposals
 from car.scenes import Scene, concepts, scene
 from car.vlm.model import CLIP
 from car.vlm.preprocess import normalise, proposer_input
@@ -28,7 +31,9 @@ SCENES = 60
 SIDE = 112
 BACKGROUND = ("grass", "water", "sky", "road", "wall", "sand", "snow", "forest", "ground", "rock", "wood", "mountain")
 ETA = 0.4
-CHECKED_PROMPTS = ("gray", "blur", "circle", "circle+blur")
+PROMPTS = (("gray",), ("blur",), ("black",), ("circle",), ("blur", "gray"), ("blur", "circle"))
+UNKNOWN = ("xylophone", "screwdriver", "volcano", "spaghetti", "dragonfly", "wheelbarrow", "zeppelin", "quokka")
+"""Words that no scene knows."""
 
 
 def held_out(count: int, artwork: str) -> list[Scene]:
@@ -40,39 +45,53 @@ def text_features(model: CLIP, sentences: list[str]) -> Tensor:
     return F.normalize(model.encode_text(tokenize(sentences)), dim=-1)
 
 
-def iou(maps: Tensor, made: Scene) -> list[float]:
-    """IoU of each object when every pixel goes to its best map, or to the background where none exceeds ETA."""
-    full = F.interpolate(maps[None], size=made.masks.shape[1:], mode="bilinear", align_corners=False)[0]
-    best, label = full.max(dim=0)
-    label = torch.where(best > ETA, label, -1).numpy()
-    found = [label == i for i in range(len(made.masks))]
-    return [float((f & m).sum() / (f | m).sum()) for f, m in zip(found, made.masks, strict=True)]
-
-
-def map_scores(model: CLIP, made: Scene, background: Tensor, input_side: int) -> tuple[list[float], list[float]]:
-    """IoU of patch-mean gradCAM and of the patches' own softmax, told what is there."""
+def soft_masks(model: CLIP, made: Scene, background: Tensor, input_side: int) -> tuple[Tensor, Tensor]:
+    """Maps (C, S, S) of the scene's concepts, told what is there: patch-mean gradCAM, and the patches' own softmax."""
     scale = float(model.logit_scale.exp())
-    taps = model.visual.taps(proposer_input(made.image, 8, input_side))
-    queries = text_features(model, [f"a clean origami {name}." for name in made.names])
-    cam = GradCAM(model.visual, taps.tokens[0], queries, background, logit_scale=scale, grid=taps.grid)
-    maps = cam.maps(range(len(queries)))
-    patches = F.normalize(model.visual.project(model.visual.blocks[-1](taps.tokens))[0, 1:], dim=-1)
-    own = (scale * patches @ torch.cat([queries, background]).T).softmax(dim=-1)[:, : len(queries)]
-    return iou(maps, made), iou(own.T.unflatten(1, taps.grid), made)
+    visual, taps = model.visual, model.visual.taps(proposer_input(made.image, 8, input_side), attention_blocks=0)
+    queries = text_features(model, [f"a clean origami {name}." for name in made.concepts])
+    everything = range(len(queries))
+    cam = GradCAM(visual, taps.tokens[0], queries, background, logit_scale=scale, grid=taps.grid)
+    patches = output_embeddings(visual, taps.tokens[0])
+    dense = Dense(patches, queries, background, logit_scale=scale, grid=taps.grid)
+    return tuple(Proposals(maps.maps(everything), made.image.shape[:2]).full() for maps in (cam, dense))
 
 
-def prompted_accuracy(model: CLIP, scenes: list[Scene], classes: Tensor) -> dict[str, float]:
-    """Share of prompted objects whose concept comes first among all concepts, per visual prompt."""
-    names = list(concepts())
+def iou(maps: Tensor, made: Scene) -> list[float]:
+    """IoU of each concept when every pixel goes to its best map, or to the background where none exceeds ETA."""
+    best, label = maps.max(dim=0)
+    label = torch.where(best > ETA, label, -1).numpy()
+    pairs = [(label == i, mask) for i, mask in enumerate(made.concepts.values())]
+    return [float((found & mask).sum() / (found | mask).sum()) for found, mask in pairs]
+
+
+def named_right(model: CLIP, images: list[np.ndarray], names: list[str], classes: Tensor) -> float:
+    """Share of images whose own name comes first among all concepts."""
+    known = list(concepts())
+    first = (model.encode_image(normalise(np.stack(images))) @ classes.T).argmax(dim=-1)
+    return float(np.mean([known[k] == name for k, name in zip(first, names, strict=True)]))
+
+
+def prompted(model: CLIP, shown: list[tuple[Scene, list[np.ndarray]]], classes: Tensor) -> dict[str, float]:
+    """Share of prompted concepts named right, per visual prompt, for these masks of each scene's concepts."""
+    names = [name for made, _ in shown for name in made.concepts]
     out = {}
-    for prompt in CHECKED_PROMPTS:
-        rng = np.random.default_rng(3)
-        pairs = [(s, i) for s in scenes for i in range(len(s.names))]
-        images = [draw_prompt(s.image, jitter(s.masks[i], rng), prompt, rng) for s, i in pairs]
-        features = model.encode_image(normalise(np.stack(images)))
-        first = (features @ classes.T).argmax(dim=-1)
-        out[prompt] = float(np.mean([names[k] == s.names[i] for k, (s, i) in zip(first, pairs, strict=True)]))
+    for prompts in PROMPTS:
+        prompters = [(VisualPrompter(made.image, prompts), masks) for made, masks in shown]
+        images = [prompter.render(mask) for prompter, masks in prompters for mask in masks]
+        out["+".join(prompts)] = named_right(model, images, names, classes)
+    rng = np.random.default_rng(3)
+    # An empty mask crops nothing: the whole image is shown, as the other prompts do.
+    pairs = [(made.image, mask if mask.any() else ~mask) for made, masks in shown for mask in masks]
+    out["crop"] = named_right(model, [draw_prompt(*pair, "crop", rng) for pair in pairs], names, classes)
     return out
+
+
+def unknown_rank(model: CLIP, images: list[np.ndarray], classes: Tensor) -> float:
+    """Mean share of the concepts that a word no scene knows scores above; at random it would be one half."""
+    features = model.encode_image(normalise(np.stack(images)))
+    words = text_features(model, [f"a photo of a {word}." for word in UNKNOWN])
+    return float(((features @ words.T)[:, :, None] > (features @ classes.T)[:, None]).float().mean())
 
 
 @torch.no_grad()
@@ -88,23 +107,27 @@ def evaluate(
         artwork: as in `car.scenes.scene`.
 
     Returns:
-        cam, dense: mean IoU over objects, told what is there; top1: share of one-object scenes named right among all
-        concepts; the visual prompts: share of prompted objects named right.
+        cam, dense: mean IoU over concepts, told what is there; top1: share of one-object scenes named right among all
+        concepts; given, own: for each visual prompt, the share of concepts named right, shown their true masks or the
+        masks of cam; unknown: see `unknown_rank`.
     """
     model = CLIP.from_state_dict(state)
     count = SCENES if scenes is None else scenes
     made = held_out(count, artwork)
     background = text_features(model, [f"a clean origami {name}." for name in BACKGROUND])
-    scores = [map_scores(model, one, background, input_side) for one in made]
+    cams, dense = zip(*(soft_masks(model, one, background, input_side) for one in made), strict=True)
     classes = text_features(model, [f"a photo of a {name}." for name in concepts()])
     single = [scene(10**6 + i, size=(SIDE, SIDE), objects=(1, 1), artwork=artwork) for i in range(count)]
-    first = (model.encode_image(normalise(np.stack([s.image for s in single]))) @ classes.T).argmax(dim=-1)
-    names = list(concepts())
+    alone = [one.image for one in single]
+    true = [(one, list(one.concepts.values())) for one in made]
+    own = [(one, list((maps > ETA).numpy())) for one, maps in zip(made, cams, strict=True)]
     return {
-        "cam": float(np.mean([x for cam, _ in scores for x in cam])),
-        "dense": float(np.mean([x for _, dense in scores for x in dense])),
-        "top1": float(np.mean([names[k] == s.names[0] for k, s in zip(first, single, strict=True)])),
-        **prompted_accuracy(model, made, classes),
+        "cam": float(np.mean([x for maps, one in zip(cams, made, strict=True) for x in iou(maps, one)])),
+        "dense": float(np.mean([x for maps, one in zip(dense, made, strict=True) for x in iou(maps, one)])),
+        "top1": named_right(model, alone, [one.names[0] for one in single], classes),
+        **{f"given {prompt}": share for prompt, share in prompted(model, true, classes).items()},
+        **{f"own {prompt}": share for prompt, share in prompted(model, own, classes).items()},
+        "unknown": unknown_rank(model, alone, classes),
     }
 
 

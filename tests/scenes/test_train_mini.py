@@ -110,7 +110,7 @@ def test_one_command_trains_judges_and_continues(tmp_path: Path, monkeypatch: py
     assert result.exit_code == 0
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 2
-    assert {"cam", "dense", "top1", "gray", "circle"} <= set(log[-1])
+    assert {"cam", "dense", "top1", "given gray", "own circle", "unknown"} <= set(log[-1])
     assert {p.name for p in tmp_path.iterdir()} == {"log.jsonl", "state.pt", "best.safetensors"}
     state = load_file(tmp_path / "best.safetensors")
     assert state["visual.proj"].dtype == torch.float16
