@@ -16,6 +16,7 @@ from car.scenes import concepts, scene
 
 FIRST_SEED = 2**40
 """Training scenes have seeds from here on."""
+RESERVE = 2**62
 OBJECTS = ((1, 2), (2, 4), (5, 6))
 SHARES = (0.4, 0.4, 0.2)
 """How often the scenes of several objects have so many."""
@@ -128,11 +129,13 @@ class Batches(Dataset[Batch]):
         """One image, its target distribution over the K words, and its captions."""
         layout = LAYOUTS[rng.integers(len(LAYOUTS))]
         objects = OBJECTS[rng.choice(len(OBJECTS), p=SHARES)]
-        if not prompted:
-            objects = (1, 1) if rng.random() < single else objects
-            made = scene(seed, size=(side, side), objects=objects, layout=layout, textured=TEXTURED)
-            return made.image, target(made.names, made.background), caption_of(made, rng)
+        objects = (1, 1) if not prompted and rng.random() < single else objects
         made = scene(seed, size=(side, side), objects=objects, layout=layout, textured=TEXTURED)
+        if not made.names:
+            # Nothing found its place, which is rare: another scene instead.
+            return self.row(seed + RESERVE, side, single, prompted, rng)
+        if not prompted:
+            return made.image, target(made.names, made.background), caption_of(made, rng)
         prompt = PROMPTS[rng.integers(len(PROMPTS))]
         stuff = stuff_mask(made, rng) if rng.random() < 0.15 else None
         if stuff is not None:

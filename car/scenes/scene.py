@@ -17,6 +17,8 @@ VERSION = 2
 """Goes into every seed; raised whenever the same seed would give another picture."""
 REPEATS_TINTED = 0.6
 """Share of recoloured objects among those whose concept the scene shows already: colour then tells them apart."""
+LARGEST = 0.95
+"""Greatest extent of an object as a share of the short side: more would hardly fit."""
 TRIES = 8
 
 
@@ -119,7 +121,7 @@ def scene(
     image = paint_background(stuff, rng, height, width)
     labels = np.zeros((height, width), np.uint8)
     looks = draw_looks(rng, names, int(rng.integers(objects[0], objects[1] + 1)), artwork, repeats, textured)
-    low, high = (bound * LAYOUTS[layout].zoom * min(size) for bound in size_range(len(looks)))
+    low, high = (min(LARGEST, bound * LAYOUTS[layout].zoom) * min(size) for bound in size_range(len(looks)))
     shown: list[Look] = []
     for look in looks:
         if place(paint_object(look, rng.uniform(low, high)), image, labels, len(shown) + 1, LAYOUTS[layout], rng):
