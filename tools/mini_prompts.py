@@ -60,10 +60,23 @@ def draw_prompt(image: np.ndarray, mask: np.ndarray, prompt: str, rng: np.random
     ys, xs = np.nonzero(mask)
     if "circle" in prompt:
         axes = ((xs.max() - xs.min()) // 2, (ys.max() - ys.min()) // 2)
-        centre = (int(xs.mean()), int(ys.mean()))
-        cv2.ellipse(out, centre, (int(axes[0]), int(axes[1])), 0, 0, 360, (255, 0, 0), int(rng.integers(1, 3)))
+        out = circled(out, (int(xs.mean()), int(ys.mean())), (int(axes[0]), int(axes[1])), rng)
     if prompt == "crop":
         margin = int(side * rng.uniform(0, 0.08))
         part = out[max(0, ys.min() - margin) : ys.max() + 1 + margin, max(0, xs.min() - margin) : xs.max() + 1 + margin]
         out = cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR)
     return out
+
+
+def circled(image: np.ndarray, centre: tuple[int, int], axes: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """The image with a red ellipse, (x, y) each, drawn one or two pixels wide on it or on a larger one it came from.
+
+    The classifier sees pictures reduced to its own side, and with them the line that was drawn on them.
+    """
+    scale, thickness = int(rng.integers(1, 4)), int(rng.integers(1, 3))
+    height, width = image.shape[:2]
+    ring = np.zeros((scale * height, scale * width), np.uint8)
+    grown = [(scale * x, scale * y) for x, y in (centre, axes)]
+    cv2.ellipse(ring, grown[0], grown[1], 0, 0, 360, 255, thickness)
+    alpha = cv2.resize(ring, (width, height), interpolation=cv2.INTER_AREA)[..., None] / np.float32(255)
+    return np.round(image * (1 - alpha) + np.array((255, 0, 0), np.float32) * alpha).astype(np.uint8)

@@ -2,6 +2,9 @@
 
 from car.scenes.backgrounds import STUFF
 from car.scenes.demo import demo_image, demo_masks, demo_path, demo_scene
+from car.scenes.expressions import Expression, expressions
+from car.scenes.film import Film, FilmFrame, film
+from car.scenes.film_expressions import film_expressions
 from car.scenes.objects import COLOURS, TEXTURES
 from car.scenes.scene import LAYOUTS, VERSION, Scene, scene
 from car.scenes.splits import TEST, TUNING, Split
@@ -16,6 +19,9 @@ __all__ = [
     "TUNING",
     "VERSION",
     "Concept",
+    "Expression",
+    "Film",
+    "FilmFrame",
     "Scene",
     "Split",
     "concepts",
@@ -23,5 +29,8 @@ __all__ = [
     "demo_masks",
     "demo_path",
     "demo_scene",
+    "expressions",
+    "film",
+    "film_expressions",
     "scene",
 ]
