@@ -38,6 +38,7 @@ FORMATS = ("overlay", "labels", "masks", "json")
 
 _MOST_PALETTE_LABELS = 254  # 255 means "void" to the readers of palette label maps
 _MOST_GREY_LABELS = 65535
+_PALETTE = voc_palette().tobytes()
 _MASK_LEVELS = np.array([0, 255], np.uint8)
 _LONGEST_STEM = 240
 _DIGITS = 6
@@ -75,8 +76,8 @@ def save(
         raise InputError(f"{str(there[0])!r} exists already; choose another folder or overwrite it (overwrite=True).")
     if "labels" in paths and len(result.queries) > _MOST_GREY_LABELS:
         raise InputError(f"A label map holds at most {_MOST_GREY_LABELS} queries, not {len(result.queries)}.")
-    _make_folder(out)
-    with _reported(out):
+    make_folder(out)
+    with reported(out):
         if "json" in paths:
             paths["json"].unlink(missing_ok=True)
         written: dict[str, Any] = {}
@@ -87,11 +88,11 @@ def save(
 
                 write_png(path, overlay(result))
             elif kind == "labels":
-                _write_labels(path, result.labels, len(result.queries))
+                write_labels(path, result.labels, len(result.queries))
             elif kind == "masks":
                 written[kind] = _write_masks(path, result)
             else:
-                _write_atomically(path, dumps(to_json(result, image_path or stem)).encode())
+                write_atomically(path, dumps(to_json(result, image_path or stem)).encode())
     return written
 
 
@@ -152,8 +153,55 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
     Raises:
         CarError: writing failed.
     """
-    with _reported(path):
+    with reported(path):
         _write_image(path, Image.fromarray(pixels))
+
+
+def write_labels(path: Path, labels: np.ndarray, most: int) -> None:
+    """Write a label map as PNG, whole or not at all.
+
+    Args:
+        labels: (H, W) integers in [0, most].
+        most: the greatest label there can be; to 254 the file is a palette PNG in the colours of PASCAL VOC, above
+            that it is 16-bit grey.
+
+    Raises:
+        CarError: writing failed.
+    """
+    if most > _MOST_PALETTE_LABELS:
+        write_png(path, labels.astype(np.uint16))
+        return
+    image = Image.fromarray(labels.astype(np.uint8))
+    image.putpalette(_PALETTE)
+    with reported(path):
+        _write_image(path, image)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under another name, then give it its own; raises OSError."""
+    unfinished = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        unfinished.write_bytes(content)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it where they are not there; InputError where that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Cannot make the folder {str(folder)!r}: {error.strerror}.") from error
+
+
+@contextmanager
+def reported(out: Path) -> Iterator[None]:
+    """Turns an OSError into a CarError that names what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise CarError(f"Cannot write to {str(out)!r}: {error.strerror or error}.") from error
 
 
 def _annotations(result: "Segmentation") -> Iterator[dict[str, Any]]:
@@ -215,15 +263,6 @@ def _paths(out: Path, stem: str, formats: Collection[str]) -> dict[str, Path]:
     return {kind: out / f"{stem}.{endings[kind]}" for kind in FORMATS if kind in formats}
 
 
-def _write_labels(path: Path, labels: np.ndarray, queries: int) -> None:
-    if queries > _MOST_PALETTE_LABELS:
-        write_png(path, labels.astype(np.uint16))
-        return
-    image = Image.fromarray(labels.astype(np.uint8))
-    image.putpalette(voc_palette().tobytes())
-    _write_image(path, image)
-
-
 def _write_masks(folder: Path, result: "Segmentation") -> list[Path]:
     """One PNG per present query, in place of those of an earlier result; no folder when there is none."""
     for old in list(folder.glob("*.png")):
@@ -231,7 +270,7 @@ def _write_masks(folder: Path, result: "Segmentation") -> list[Path]:
     names = unique_slugs(result.queries)
     present = np.flatnonzero(result.present).tolist()
     if present:
-        _make_folder(folder)
+        make_folder(folder)
     elif folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
     for i in present:
@@ -242,28 +281,4 @@ def _write_masks(folder: Path, result: "Segmentation") -> list[Path]:
 def _write_image(path: Path, image: Image.Image) -> None:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
-    _write_atomically(path, buffer.getvalue())
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"Cannot make the folder {str(folder)!r}: {error.strerror}.") from error
-
-
-@contextmanager
-def _reported(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CarError(f"Cannot write to {str(out)!r}: {error.strerror or error}.") from error
+    write_atomically(path, buffer.getvalue())

@@ -110,6 +110,8 @@ def _compress(runs: np.ndarray) -> str:
         # Done when what is left repeats the sign, which the reader takes from bit 4 of the last character.
         more = written & (numbers != np.where(bits & 16, -1, 0))
         characters[:, place] = np.where(written, bits + 32 * more + 48, 0)
+        if not more.any():
+            break
     return characters[characters > 0].tobytes().decode("ascii")
 
 

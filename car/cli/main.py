@@ -9,7 +9,7 @@ import click
 from car import __version__
 from car.errors import CarError
 
-COMMANDS = ("segment", "explain", "demo", "models", "presets")
+COMMANDS = ("segment", "explain", "demo", "models", "presets", "scenes")
 
 
 class Commands(click.Group):

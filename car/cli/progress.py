@@ -6,16 +6,22 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress(total: int, *, quiet: bool) -> Iterator[Callable[..., None]]:
-    """Yields `advance(line, failed=False)`, which counts one image and says its line."""
+    """Yields `advance(line=None, failed=False)`, which counts one image and says its line, if it has one."""
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(rich.ProgressColumn):
+        def render(self, task: rich.Task) -> Text:
+            return Text(f"{task.speed:,.1f} images/s" if task.speed else "")
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+    bar = rich.Progress(
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        Rate(),
+        rich.TimeRemainingColumn(),
         console=console,
         disable=quiet or total == 1 or not console.is_terminal,
         transient=True,
@@ -23,8 +29,8 @@ def progress(total: int, *, quiet: bool) -> Iterator[Callable[..., None]]:
     with bar:
         task = bar.add_task("images", total=total)
 
-        def advance(line: str, *, failed: bool = False) -> None:
-            if failed or not quiet:
+        def advance(line: str | None = None, *, failed: bool = False) -> None:
+            if line is not None and (failed or not quiet):
                 console.print(line, markup=False, style="red" if failed else None)
             bar.advance(task)
 
