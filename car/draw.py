@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from scipy import ndimage
 
-from car.canvas import FAINT, SOFT, Box, Canvas, Color, as_color, readable_on, shorten, width
+from car.canvas import FAINT, SOFT, Box, Canvas, Color, as_color, width
 from car.errors import InputError
 from car.explain import explain_step
 from car.palette import query_colors
+from car.pills import Lines, Pill
 
 if TYPE_CHECKING:
     from car.result import Segmentation
@@ -27,8 +28,6 @@ _STRIP_WIDTH = 320
 _STRIP_LINES = 3
 _ABSENT: Color = (236, 238, 242)
 _WIDEST_NAME = 0.9
-_PILL_SIDES = 1.1
-_SCORE_GAP = 0.4
 _ROOMY = 4
 
 Region = tuple[slice, slice]
@@ -60,19 +59,6 @@ def overlay(result: "Segmentation", alpha: float = 0.5) -> np.ndarray:
     return _stack(canvas.pixels(), _legends(result, homeless, colors, max(labels.shape[1], _STRIP_WIDTH), size))
 
 
-class _Name(NamedTuple):
-    """A query and its score as written in a picture."""
-
-    query: str
-    score: str
-    color: Color
-
-    def fitted(self, size: int, room: float) -> "_Name":
-        """The same with the query shortened, for a pill of at most `room` pixels."""
-        spare = room - _pill_size(_Name("", self.score, self.color), size)[0]
-        return self._replace(query=shorten(self.query, size, spare, bold=True))
-
-
 def _enlarge(pixels: np.ndarray) -> np.ndarray:
     rows, columns = pixels.shape[:2]
     factor = max(1, math.ceil(_SMALL_SIDE / max(rows, columns)))
@@ -101,9 +87,9 @@ def _edges(labels: np.ndarray, line: int) -> np.ndarray:
     return cv2.dilate(edges, window) > 0
 
 
-def _name(result: "Segmentation", i: int, color: Color) -> _Name:
+def _name(result: "Segmentation", i: int, color: Color) -> Pill:
     score = float(result.scores[i])
-    return _Name(result.queries[i], f"{score:.2f}" if math.isfinite(score) else "?", color)
+    return Pill(result.queries[i], f"{score:.2f}" if math.isfinite(score) else "?", color)
 
 
 def _place_names(
@@ -118,11 +104,11 @@ def _place_names(
     for i in order[:_MAX_NAMES]:
         name = _name(result, i, as_color(colors[i]))
         name = name.fitted(size, _WIDEST_NAME * labels.shape[1])
-        place = _place(labels, i + 1, regions[i], _pill_size(name, size), taken)
+        place = _place(labels, i + 1, regions[i], name.size(size), taken)
         if place is None:
             homeless.append(i)
         else:
-            _pill(canvas, name, place[0], place[1], size)
+            name.draw(canvas, place[0], place[1], size)
             taken.append(place)
     return homeless
 
@@ -162,19 +148,6 @@ def _overlap(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _pill_size(name: _Name, size: int) -> tuple[int, int]:
-    text = width(name.query, size, bold=True) + width(name.score, size)
-    return math.ceil(text + (_PILL_SIDES + _SCORE_GAP) * size), round(1.7 * size)
-
-
-def _pill(canvas: Canvas, name: _Name, left: float, top: float, size: int) -> None:
-    across, down = _pill_size(name, size)
-    left, top, ink = round(left), round(top), readable_on(name.color)
-    canvas.box((left, top, left + across, top + down), name.color, radius=0.45 * size)
-    end = canvas.text(name.query, left + _PILL_SIDES / 2 * size, top + down / 2, size, ink, bold=True)
-    canvas.text(name.score, end + _SCORE_GAP * size, top + down / 2, size, ink)
-
-
 def _legends(
     result: "Segmentation", homeless: Sequence[int], colors: np.ndarray, columns: int, size: int
 ) -> list[np.ndarray]:
@@ -187,30 +160,13 @@ def _legends(
     return [_legend(heading, names, columns, size) for heading, names in lists.items() if names]
 
 
-def _legend(heading: str, names: Sequence[_Name], columns: int, size: int) -> np.ndarray:
+def _legend(heading: str, names: Sequence[Pill], columns: int, size: int) -> np.ndarray:
     """A strip (h, columns, 3) uint8 with a heading and as many names as a few lines hold."""
     start = 2 * size + max(width(word, size) for word in ("present", "absent"))
-    gap, line = 0.5 * size, 2.2 * size
-    more = width(f"+ {len(names):,} more", size)
-    placed: list[tuple[_Name, float, int]] = []
-    x, row = start, 0
-    for i, name in enumerate(names):
-        last_line, last_name = row == _STRIP_LINES - 1, i == len(names) - 1
-        name = name.fitted(size, columns - start - size - (0 if last_name else more + gap))
-        across, _ = _pill_size(name, size)
-        room = columns - size - (more + gap if last_line and not last_name else 0)
-        if x + across > room and x > start:
-            if last_line:
-                break
-            x, row = start, row + 1
-        placed.append((name, x, row))
-        x += across + gap
-    canvas = Canvas(columns, round((row + 1) * line + size))
-    canvas.text(heading, size, size / 2 + line / 2, size, SOFT)
-    for name, left, index in placed:
-        _pill(canvas, name, left, size / 2 + index * line + 0.25 * size, size)
-    if len(placed) < len(names):
-        canvas.text(f"+ {len(names) - len(placed):,} more", x, size / 2 + (row + 0.5) * line, size, SOFT)
+    lines = Lines.of(names, size, columns - start - size, _STRIP_LINES)
+    canvas = Canvas(columns, round(lines.height + size))
+    canvas.text(heading, size, size / 2 + 1.1 * size, size, SOFT)
+    lines.draw(canvas, start, size / 2)
     return canvas.pixels()
 
 

@@ -1,5 +1,6 @@
 """`car explain`: why a query stayed or went."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def command(sources: tuple[str, ...], **options: Any) -> int:
     """Draw every step of the loop: proposals, prompted images, scores, who was dropped.
 
-    Writes one picture per step, NAME.step1.explain.png, NAME.step2.explain.png, ...
+    Writes one picture of it all, NAME.explain.png, and a closer one of each step: NAME.step1.explain.png, ...
 
     \b
     Examples:
@@ -30,27 +31,28 @@ def command(sources: tuple[str, ...], **options: Any) -> int:
 
     def work(path: Path, stem: str, result: "Segmentation") -> str:
         written = write_pictures(result, out, stem)
-        return f"{summary(result)} -> {written[0]}" + (f" ... {written[-1].name}" if len(written) > 1 else "")
+        return f"{summary(result)} -> {written[0]} ... {written[-1].name}"
 
     return batch.run(work)
 
 
 def existing_pictures(out: Path, stem: str) -> list[Path]:
     """Pictures of an earlier explanation of the same name."""
-    from glob import escape
-
-    return sorted(out.glob(f"{escape(stem)}.step*.explain.png"))
+    names = re.compile(rf"{re.escape(stem)}(\.step\d+)?\.explain\.png")
+    return sorted(path for path in out.glob("*.explain.png") if names.fullmatch(path.name))
 
 
 def write_pictures(result: "Segmentation", out: Path, stem: str) -> list[Path]:
-    """One picture per step; those of an earlier, longer explanation are removed."""
+    """One picture of everything, then one per step; those of an earlier, longer explanation are removed."""
     from car.explain import explain_step
     from car.export import write_png
+    from car.overview import overview
 
     for old in existing_pictures(out, stem):
         old.unlink()
     out.mkdir(parents=True, exist_ok=True)
-    paths = []
+    paths = [out / f"{stem}.explain.png"]
+    write_png(paths[0], overview(result))
     for index in range(len(result.steps)):
         paths.append(out / f"{stem}.step{index + 1}.explain.png")
         write_png(paths[-1], explain_step(result, index))

@@ -39,7 +39,7 @@ def cli() -> None:
     Examples:
       car demo                                     # the bundled picture, the embedded model
       car segment photo.jpg -q cat -q dog          # masks of what is there, "absent" for what is not
-      car explain photo.jpg -q cat -q unicorn      # one picture per step: why a query stayed or went
+      car explain photo.jpg -q cat -q unicorn      # pictures of every step: why a query stayed or went
     """
 
 
