@@ -123,8 +123,10 @@ def scene(
     looks = draw_looks(rng, names, int(rng.integers(objects[0], objects[1] + 1)), artwork, repeats, textured)
     low, high = (min(LARGEST, bound * LAYOUTS[layout].zoom) * min(size) for bound in size_range(len(looks)))
     shown: list[Look] = []
+    sizes = np.zeros(len(looks) + 1, np.int64)
     for look in looks:
-        if place(paint_object(look, rng.uniform(low, high)), image, labels, len(shown) + 1, LAYOUTS[layout], rng):
+        patch = paint_object(look, rng.uniform(low, high))
+        if place(patch, image, labels, sizes, len(shown) + 1, LAYOUTS[layout], rng):
             shown.append(look)
     if rng.random() < camera:
         image = draw_camera(rng).take(image)
@@ -210,24 +212,35 @@ def paint_background(stuff: tuple[str, ...], rng: np.random.Generator, height: i
 
 
 def place(
-    patch: np.ndarray, image: np.ndarray, labels: np.ndarray, label: int, layout: Layout, rng: np.random.Generator
+    patch: np.ndarray,
+    image: np.ndarray,
+    labels: np.ndarray,
+    sizes: np.ndarray,
+    label: int,
+    layout: Layout,
+    rng: np.random.Generator,
 ) -> bool:
-    """Lay a patch over the image where the layout allows; False, with nothing drawn, where no such place was found."""
+    """Lay a patch over the image where the layout allows; False, with nothing drawn, where no such place was found.
+
+    `sizes` has the visible pixels of each label, and is kept up to date.
+    """
     solid = patch[..., 3] >= 128
-    if not (area := int(solid.sum())):
+    if not (area := np.count_nonzero(solid)):
         return False
-    sizes = np.bincount(labels.ravel(), minlength=label)
+    slacks = [0 if layout.inside == 1 else length // 8 for length in solid.shape]
     for _ in range(TRIES):
-        slacks = [0 if layout.inside == 1 else length // 8 for length in solid.shape]
         top, left = (draw_start(rng, *n) for n in zip(labels.shape, solid.shape, slacks, strict=True))
         cut, inner = overlap(labels.shape, solid.shape, top, left)
         own = solid[inner]
-        if own.sum() < layout.inside * area and min(labels.shape) > 8:
+        covered = np.count_nonzero(own)
+        if not covered or (covered < layout.inside * area and min(labels.shape) > 8):
             continue
-        hidden = np.bincount(labels[cut][own], minlength=label)
-        if own.any() and np.all((sizes - hidden)[1:] >= layout.visible * sizes[1:]):
-            labels[cut][own] = label
+        hidden = np.bincount(labels[cut][own], minlength=len(sizes))
+        if np.all((sizes - hidden)[1:] >= layout.visible * sizes[1:]):
+            np.copyto(labels[cut], label, where=own)
             image[cut] = over(patch[inner], image[cut])
+            sizes -= hidden
+            sizes[label] += covered
             return True
     return False
 
@@ -252,8 +265,8 @@ def overlap(
 
 def over(patch: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Premultiplied RGBA over RGB, uint8."""
-    keep = 255 - patch[..., 3:].astype(np.uint16)
-    return cv2.add(patch[..., :3], ((image * keep + 127) // 255).astype(np.uint8))
+    keep = cv2.bitwise_not(patch[..., 3])
+    return cv2.add(patch[..., :3], cv2.multiply(image, cv2.merge([keep] * 3), scale=1 / 255))
 
 
 def describe(
