@@ -1,4 +1,4 @@
-"""Train the embedded mini CLIP on procedural scenes: one command, resumable, judged by the quality of its CAMs.
+"""Train the embedded mini CLIP on procedural scenes: one command, resumable, judged by its proposals.
 
     MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 \
         python tools/train_mini.py --out runs/mini --images 362000
@@ -32,6 +32,9 @@ DECAY_FROM = 0.5
 AVERAGE = 0.998
 """Decay of the running average of the weights, which is what is evaluated and exported."""
 LARGEST_SCALE = 60.0
+JUDGED_BY = ("cam", "own blur+gray")
+"""The figures of `mini_eval.evaluate` whose sum says how good a checkpoint is: what it proposes, and whether it then
+knows what it proposed."""
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -213,14 +216,15 @@ class Run:
         click.echo(line)
 
     def judge(self) -> None:
-        """Evaluate the averaged weights and keep them where their CAMs are the best so far."""
+        """Evaluate the averaged weights and keep them where they propose and recognise proposals best so far."""
         from mini_eval import evaluate
 
         exported = export(self.average, torch.from_numpy(token_ids()))
         figures = evaluate(exported)
         self.log(minutes=round(self.seconds / 60, 1), **{k: round(v, 4) for k, v in figures.items()})
-        if figures["cam"] > self.best:
-            self.best = figures["cam"]
+        quality = sum(figures[name] for name in JUDGED_BY)
+        if quality > self.best:
+            self.best = quality
             temporary = self.out / "best.safetensors.tmp"
             temporary.write_bytes(save(exported))
             os.replace(temporary, self.out / "best.safetensors")
