@@ -95,7 +95,7 @@ class Ablation:
             sections += self.main_sections()
         chosen = self.proposers[0]
         if "proposers" in parts or (len(self.proposers) > 1 and (choose or {"sweeps", "unknown"} & set(parts))):
-            self.run(self.tasks("tuning", [self.tuning], each))
+            self.run(self.tasks("main", [self.tuning], each))
             chosen = tables.best_proposer(self.records, self.tuning, self.proposers, self.scenes)
             compared = tables.proposer_table(self.records, self.tuning, self.proposers, self.scenes)
             sections.append(f"## Proposers: {seeded(self.tuning, self.scenes)}\n\nThe best: {chosen}.\n\n{compared}")

@@ -29,7 +29,7 @@ def choose(values: Sequence[float]) -> dict[str, int]:
 def draw_pictures(
     bench: Bench, records: Records, split: Split, proposer: str, scenes: int, folder: Path, contact: int
 ) -> list[str]:
-    """Write median.png, best.png and worst.png by mIoU of recurrent + CRF, and contact.png; returns what they show."""
+    """Write median.png, best.png and worst.png by mIoU of recurrent + CRF, and contact.jpg; returns what they show."""
     folder.mkdir(parents=True, exist_ok=True)
     values = [record["miou"][CRF] for record in records.of("main", split.name, proposer, scenes)]
     lines = []
@@ -39,8 +39,8 @@ def draw_pictures(
     if contact:
         shown = values[:contact]
         pages = [page(bench, split, proposer, i, value, CONTACT_WIDTH) for i, value in enumerate(shown)]
-        save(sheet(pages), folder / "contact.png")
-        lines.append(f"contact.png: scenes {split.first} to {split.first + len(shown) - 1}")
+        save(sheet(pages), folder / "contact.jpg")
+        lines.append(f"contact.jpg: scenes {split.first} to {split.first + len(shown) - 1}")
     return lines
 
 
@@ -97,5 +97,5 @@ def sheet(pages: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def save(pixels: np.ndarray, path: Path) -> None:
-    """Write a PNG."""
-    Image.fromarray(pixels).save(path, optimize=True)
+    """Write a PNG, or a JPEG where the name says so."""
+    Image.fromarray(pixels).save(path, optimize=True, quality=80)

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from ablate_measure import ALL, COLUMNS, FILTERED, RECURRENT, UNKNOWN
+from ablate_measure import ALL, COLUMNS, CRF, FILTERED, RECURRENT, UNKNOWN
 from ablate_records import Records
 from ablate_settings import name_of, shown, swept
 
@@ -42,8 +42,11 @@ def recompute_table(records: Records, splits: Sequence[Split], proposers: Sequen
 
 def proposer_table(records: Records, split: Split, proposers: Sequence[str], scenes: int) -> str:
     """The proposers on the tuning split: what the main one is chosen by."""
-    rows = [[proposer, *recurrent(records.of("tuning", split.name, proposer, scenes))] for proposer in proposers]
-    return table(["proposer", RECURRENT, "precision", "recall"], rows)
+    rows = []
+    for proposer in proposers:
+        found = records.of("main", split.name, proposer, scenes)
+        rows.append([proposer, *(per_cent(miou(found, column)) for column in (RECURRENT, CRF)), *kept(found)])
+    return table(["proposer", RECURRENT, CRF, "precision", "recall"], rows)
 
 
 def sweep_table(records: Records, split: Split, proposer: str, config: Config, scenes: int) -> str:
@@ -76,8 +79,8 @@ def time_table(records: Records, splits: Sequence[Split], proposers: Sequence[st
 
 
 def best_proposer(records: Records, split: Split, proposers: Sequence[str], scenes: int) -> str:
-    """The one with the highest recurrent mIoU on the tuning split."""
-    return max(proposers, key=lambda name: miou(records.of("tuning", split.name, name, scenes), RECURRENT).mean())
+    """The one with the highest mIoU on the tuning split after the CRF, as the pipeline is used."""
+    return max(proposers, key=lambda name: miou(records.of("main", split.name, name, scenes), CRF).mean())
 
 
 def recurrent(found: Sequence[Record]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -86,6 +86,11 @@ class Batch:
     others: torch.Tensor
     nonsense: torch.Tensor
     stage: Stage
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
+        return replace(self, **moved)
 
 
 class Batches(Dataset[Batch]):

@@ -1,4 +1,4 @@
-"""The mini CLIP as it is trained: OpenAI's layout with dropped patches and a value path, for one CPU thread."""
+"""The mini CLIP as it is trained: OpenAI's layout with dropped patches and a value path."""
 
 import math
 from collections.abc import Mapping
@@ -97,7 +97,7 @@ class Visual(nn.Module):
         batch, side, p = len(images), images.shape[1] // self.patch, self.patch
         patches = images.reshape(batch, side, p, side, p, 3).permute(0, 1, 3, 5, 2, 4).reshape(batch, side**2, -1)
         patches = patches.gather(1, kept.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
-        mean, std = (torch.tensor(v).repeat_interleave(p * p) for v in (MEAN, STD))
+        mean, std = (torch.tensor(v, device=images.device).repeat_interleave(p * p) for v in (MEAN, STD))
         x = F.linear((patches / 255 - mean) / std, self.conv1.weight.flatten(1))
         table = self.positions(side)
         first = (self.class_embedding + table[0]).expand(batch, 1, -1)
@@ -113,7 +113,8 @@ class Visual(nn.Module):
 
 def stream_dtype(x: Tensor) -> torch.dtype:
     """The autocast type where autocast is on: the residual stream stays in it."""
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 class Mini(nn.Module):
@@ -147,10 +148,10 @@ class Mini(nn.Module):
         end = rows.argmax(dim=-1)
         rows = rows[:, : int(end.max()) + 1]
         x = self.token_embedding(rows) + self.positional_embedding[: rows.shape[1]]
-        causal = torch.full((rows.shape[1],) * 2, -math.inf).triu(1)
+        causal = torch.full((rows.shape[1],) * 2, -math.inf, device=x.device).triu(1)
         for block in self.transformer.resblocks:
             x, _ = block(x, causal)
-        return self.ln_final(x)[torch.arange(len(x)), end] @ self.text_projection
+        return self.ln_final(x)[torch.arange(len(x), device=x.device), end] @ self.text_projection
 
 
 def rescale(key: str) -> float:

@@ -78,7 +78,8 @@ def own(patches: Tensor, words: Tensor, target: Tensor, scale: Tensor) -> tuple[
 def losses(model: Mini, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
     """The terms of the loss on one batch."""
     size, side = len(batch.images), batch.images.shape[1] // model.visual.patch
-    kept = torch.rand(size, side**2, generator=generator).argsort(dim=1)[:, : round(side**2 * batch.stage.keep)]
+    shuffled = torch.rand(size, side**2, generator=generator).argsort(dim=1)
+    kept = shuffled[:, : round(side**2 * batch.stage.keep)].to(batch.images.device)
     cls, patches, values = model.visual(batch.images, kept)
     words = F.normalize(model.encode_text(torch.cat([batch.words, batch.nonsense])).float(), dim=-1)
     captions, wrong = F.normalize(model.encode_text(batch.captions).float(), dim=-1).chunk(2)
@@ -112,7 +113,7 @@ def spread(words: Tensor, others: Tensor) -> Tensor:
 
     Without it every thing's sentences collapse to one direction, and images take very long to pull them apart.
     """
-    return contrast(words, others, torch.arange(len(words)), torch.tensor(15.0))
+    return contrast(words, others, torch.arange(len(words), device=words.device), torch.tensor(15.0))
 
 
 def rate(step: int, steps: int) -> float:
@@ -138,10 +139,13 @@ def optimizers(model: Mini) -> list[torch.optim.Optimizer]:
 class Run:
     """A training run and everything it must remember to be continued."""
 
-    def __init__(self, out: Path, seed: int, steps: int, batch: int, options: dict[str, Any]) -> None:
+    def __init__(
+        self, out: Path, seed: int, steps: int, batch: int, options: dict[str, Any], device: str = "cpu"
+    ) -> None:
         self.out, self.seed, self.steps, self.batch = out, seed, steps, batch
+        self.device = torch.device(device)
         torch.manual_seed(seed)
-        self.model = Mini(len(token_ids()), **options)
+        self.model = Mini(len(token_ids()), **options).to(self.device)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.optimizers = optimizers(self.model)
         self.step, self.best, self.seconds = 0, -1.0, 0.0
@@ -151,8 +155,8 @@ class Run:
         rng = np.random.default_rng([self.seed, 2**32])
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, betas=(0.9, 0.98), fused=True)
         for step in range(steps):
-            with torch.autocast("cpu", torch.bfloat16):
-                pairs = self.model.encode_text(torch.cat([sentences(rng), sentences(rng)]))
+            with torch.autocast(self.device.type, torch.bfloat16):
+                pairs = self.model.encode_text(torch.cat([sentences(rng), sentences(rng)]).to(self.device))
                 loss = spread(*F.normalize(pairs.float(), dim=-1).chunk(2))
             optimizer.zero_grad()
             loss.backward()
@@ -165,7 +169,7 @@ class Run:
         path = self.out / "state.pt"
         if not path.exists():
             return False
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -196,8 +200,8 @@ class Run:
             for group in optimizer.param_groups:
                 group["lr"] = peak * share
         generator = torch.Generator().manual_seed(self.seed * 2**32 + self.step)
-        with torch.autocast("cpu", torch.bfloat16):
-            terms = losses(self.model, batch, generator)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            terms = losses(self.model, batch.to(self.device), generator)
         self.model.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -219,7 +223,7 @@ class Run:
         """Evaluate the averaged weights and keep them where they propose and recognise proposals best so far."""
         from mini_eval import evaluate
 
-        exported = export(self.average, torch.from_numpy(token_ids()))
+        exported = export({k: v.cpu() for k, v in self.average.items()}, torch.from_numpy(token_ids()))
         figures = evaluate(exported)
         self.log(minutes=round(self.seconds / 60, 1), **{k: round(v, 4) for k, v in figures.items()})
         quality = sum(figures[name] for name in JUDGED_BY)
@@ -229,11 +233,11 @@ class Run:
             temporary.write_bytes(save(exported))
             os.replace(temporary, self.out / "best.safetensors")
 
-    def train(self, minutes: float, every: float) -> None:
+    def train(self, minutes: float, every: float, workers: int) -> None:
         """Train until the steps or the minutes are used up; judge and save every so many minutes."""
         data = Batches(self.seed, self.steps, self.batch)
         loader = DataLoader(
-            data, batch_size=None, sampler=range(self.step, self.steps), num_workers=1, prefetch_factor=4
+            data, batch_size=None, sampler=range(self.step, self.steps), num_workers=workers, prefetch_factor=4
         )
         started = last = time.monotonic()
         for batch in loader:
@@ -261,7 +265,9 @@ class Run:
 @click.option("--minutes", default=float("inf"), help="Stop after this many minutes, to be continued.")
 @click.option("--batch", default=128, show_default=True)
 @click.option("--seed", default=0, show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--threads", default=1, show_default=True, help="Threads of the training process.")
+@click.option("--workers", default=1, show_default=True, help="Processes that compose scenes.")
 @click.option("--every", default=4.0, show_default=True, help="Minutes between evaluations.")
 @click.option("--text-steps", default=120, show_default=True, help="Steps of the text encoder before any image.")
 @click.option("--resume/--restart", default=True, help="Continue the run in the folder (the default) or begin anew.")
@@ -271,21 +277,23 @@ def main(
     minutes: float,
     batch: int,
     seed: int,
+    device: str,
     threads: int,
+    workers: int,
     every: float,
     text_steps: int,
     resume: bool,
 ) -> None:
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
-    run = Run(out, seed, images // batch, batch, {})
+    run = Run(out, seed, images // batch, batch, {}, device)
     if not (resume and run.load()):
         (out / "log.jsonl").unlink(missing_ok=True)
     parameters = sum(p.numel() for p in run.model.parameters())
     run.log(parameters=parameters, words=len(vocabulary()), tokens=len(token_ids()))
     if run.step == 0:
         run.warm_up_text(text_steps)
-    run.train(minutes, every)
+    run.train(minutes, every, workers)
 
 
 if __name__ == "__main__":
