@@ -205,7 +205,10 @@ def test_one_command_measures_and_draws(tmp_path: Path) -> None:
     for split in TEST:
         assert f"| dense | {split.name} |" in result.output
     assert {path.name for path in (tmp_path / "drawn").iterdir()} == {
-        f"{name}.png" for name in ("worst", "median", "best", "contact")
+        "worst.png",
+        "median.png",
+        "best.png",
+        "contact.jpg",
     }
     assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 2 * len(TEST)
     refused = CliRunner().invoke(ablate.main, [*map(str, arguments), "--device", "cpu", "--dtype", "bf16"])
