@@ -64,9 +64,13 @@ def make(out: Path, count: int, first: int | None, overwrite: bool, quiet: bool,
       car scenes make cats/ --among cat,dog --background sky,grass --size 240x320
       car scenes make test/ --split '2-4 objects, seen artwork'
     """
+    import cv2
+
     from car.cli.progress import progress
     from car.scenes.writing import SceneWriter
 
+    # On pictures this small, OpenCV's threads mostly wait for each other.
+    cv2.setNumThreads(1)
     series = series_of(options)
     start = series.first if first is None else first
     seeds = range(start, start + count)
