@@ -21,7 +21,7 @@ from car.classify.visual_prompts import VisualPrompter
 from car.propose.dense import Dense, output_embeddings
 from car.propose.gradcam import GradCAM
 from car.propose.proposals import Proposals
-from car.scenes import Scene, concepts, scene
+from car.scenes import COLOURS, Scene, concepts, scene
 from car.vlm.model import CLIP
 from car.vlm.preprocess import normalise, proposer_input
 from car.vlm.tokenizer import tokenize
@@ -32,6 +32,8 @@ SIDE = 112
 BACKGROUND = ("grass", "water", "sky", "road", "wall", "sand", "snow", "forest", "ground", "rock", "wood", "mountain")
 ETA = 0.4
 PROMPTS = (("gray",), ("blur",), ("black",), ("circle",), ("blur", "gray"), ("blur", "circle"))
+SMALL, BIG, CLEAR_SIDE = 0.03, 0.16, 0.17
+"""Shares of the picture that an object covers, and of its width that a centre is off the middle or another one."""
 UNKNOWN = ("xylophone", "screwdriver", "volcano", "spaghetti", "dragonfly", "wheelbarrow", "zeppelin", "quokka")
 """Words that no scene knows."""
 
@@ -87,6 +89,35 @@ def prompted(model: CLIP, shown: list[tuple[Scene, list[np.ndarray]]], classes: 
     return out
 
 
+def told_apart(model: CLIP, made: list[Scene]) -> dict[str, float]:
+    """Share of sentences chosen rightly over those that differ in one word, for whole pictures or blurred around one.
+
+    colour: of the eleven, of recoloured objects. size: small or big, where it is clear. side: left or right, where it
+    is clear. relation: whether the first of two things is left or right of the second. Of two, chance is one half.
+    """
+    right: dict[str, list[bool]] = {"colour": [], "size": [], "side": [], "relation": []}
+
+    def ask(what: str, image: np.ndarray, sentences: list[str], answer: int) -> None:
+        feature = model.encode_image(normalise(image[None]))[0]
+        right[what].append(int((text_features(model, sentences) @ feature).argmax()) == answer)
+
+    for one in made:
+        prompter = VisualPrompter(one.image, ("blur",))
+        centres = [float(np.nonzero(mask)[1].mean()) / mask.shape[1] for mask in one.masks]
+        for mask, name, colour, across in zip(one.masks, one.names, one.colours, centres, strict=True):
+            image, area = prompter.render(mask), mask.mean()
+            if colour is not None:
+                ask("colour", image, [f"a {c} {name}" for c in COLOURS], list(COLOURS).index(colour))
+            if abs(across - 0.5) > CLEAR_SIDE:
+                ask("side", image, [f"a {name} on the left", f"a {name} on the right"], int(across > 0.5))
+            if not SMALL <= area <= BIG:
+                ask("size", image, [f"a small {name}", f"a big {name}"], int(area > BIG))
+        if len(set(one.names)) == len(one.names) == 2 and abs(centres[0] - centres[1]) > CLEAR_SIDE:
+            sentences = [f"a {one.names[0]} {where} of a {one.names[1]}" for where in ("left", "right")]
+            ask("relation", one.image, sentences, int(centres[0] > centres[1]))
+    return {what: float(np.mean(answers)) if answers else float("nan") for what, answers in right.items()}
+
+
 def unknown_rank(model: CLIP, images: list[np.ndarray], classes: Tensor) -> float:
     """Mean share of the concepts that a word no scene knows scores above; at random it would be one half."""
     features = model.encode_image(normalise(np.stack(images)))
@@ -109,7 +140,7 @@ def evaluate(
     Returns:
         cam, dense: mean IoU over concepts, told what is there; top1: share of one-object scenes named right among all
         concepts; given, own: for each visual prompt, the share of concepts named right, shown their true masks or the
-        masks of cam; unknown: see `unknown_rank`.
+        masks of cam; unknown: see `unknown_rank`; colour, size, side, relation: see `told_apart`.
     """
     model = CLIP.from_state_dict(state)
     count = SCENES if scenes is None else scenes
@@ -128,6 +159,7 @@ def evaluate(
         **{f"given {prompt}": share for prompt, share in prompted(model, true, classes).items()},
         **{f"own {prompt}": share for prompt, share in prompted(model, own, classes).items()},
         "unknown": unknown_rank(model, alone, classes),
+        **told_apart(model, made),
     }
 
 
