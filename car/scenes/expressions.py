@@ -89,12 +89,19 @@ def expressions(made: Scene, *, seed: int = 0) -> tuple[Expression, ...]:
     """
     sense = Sense(made)
     rng = Random(f"{seed} {made.caption}")
+    return worded(sense, fitting(sense, rng), missing(sense, rng), rng)
+
+
+def worded(
+    sense: Sense, fits: Iterator[Description], nothing: Iterator[Description], rng: Random
+) -> tuple[Expression, ...]:
+    """Descriptions put into words, each text once: of those in `fits` the ones that fit something, then `nothing`."""
     told: dict[str, Expression] = {}
-    for description in fitting(sense, rng):
+    for description in fits:
         if (means := sense.meaning(description)) and means.objects:
             text = wording(description, rng)
             told.setdefault(text, Expression(text, description.kind, means.objects, means.ambiguous))
-    for description in missing(sense, rng):
+    for description in nothing:
         text = wording(description, rng)
         told.setdefault(text, Expression(text, "nothing", (), False))
     return tuple(told.values())

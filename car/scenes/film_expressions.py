@@ -16,7 +16,7 @@ from car.scenes.expressions import (
     attributes,
     plurals,
     reworded,
-    wording,
+    worded,
 )
 from car.scenes.film import Film
 from car.scenes.scene import Scene, describe
@@ -46,15 +46,7 @@ def film_expressions(made: Film, *, seed: int = 0) -> tuple[Expression, ...]:
     """
     sense = Sense(line_up(made))
     rng = Random(f"{seed} {sense.made.caption}")
-    told: dict[str, Expression] = {}
-    for description in lasting(sense, rng):
-        if (means := sense.meaning(description)) and means.objects:
-            text = wording(description, rng)
-            told.setdefault(text, Expression(text, description.kind, means.objects, means.ambiguous))
-    for description in missing(sense, rng):
-        text = wording(description, rng)
-        told.setdefault(text, Expression(text, "nothing", (), False))
-    return tuple(told.values())
+    return worded(sense, lasting(sense, rng), missing(sense, rng), rng)
 
 
 def line_up(made: Film) -> Scene:
