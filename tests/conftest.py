@@ -1,7 +1,11 @@
 import os
+import tempfile
 
 # Threads that wait for work without spinning: the suite also runs on machines with other work to do. Before torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# What the suite caches is not the user's.
+os.environ["CAR_CACHE"] = tempfile.mkdtemp(prefix="car-cache-")
 
 from hypothesis import settings
 

@@ -13,6 +13,7 @@ from car.vlm.vit import LayerNorm, Transformer, VisionTransformer
 
 METADATA_KEYS = ("input_resolution", "context_length", "vocab_size")
 VOCABULARY = 49408
+TEXT_BLOCK = 8
 
 
 class CLIP(nn.Module):
@@ -84,12 +85,17 @@ class CLIP(nn.Module):
         """
         end = tokens.argmax(dim=-1)
         # The mask is causal, so nothing behind the last end-of-text token can matter.
-        tokens = tokens[:, : int(end.max()) + 1]
+        tokens = tokens[:, : int(self.blocks(end.max() + 1))]
         rows = tokens if self.token_rows is None else self.token_rows[tokens]
         x = self.token_embedding(rows) + self.positional_embedding[: tokens.shape[1]]
         causal = torch.full((tokens.shape[1],) * 2, -math.inf, device=x.device).triu(1)
         x = self.ln_final(self.transformer(x, causal))
         return (x[torch.arange(len(x), device=x.device), end] @ self.text_projection).float()
+
+    @staticmethod
+    def blocks(lengths: Tensor) -> Tensor:
+        """Text lengths in tokens, rounded up to whole blocks of TEXT_BLOCK: the lengths that `encode_text` works at."""
+        return (lengths + TEXT_BLOCK - 1) // TEXT_BLOCK * TEXT_BLOCK
 
     def cast(self, dtype: torch.dtype) -> Self:
         """Convert the weights to `dtype`; norms and the temperature stay in float32."""
