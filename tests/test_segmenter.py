@@ -7,8 +7,8 @@ import torch
 import car
 from car.config import CHOICES, Config
 from car.errors import InputError
+from car.prepared import resized, shrink
 from car.queries import clean_queries
-from car.segmenter import resized, shrink
 from tests.models import random_resnet, random_vit
 
 
@@ -240,3 +240,32 @@ def test_bf16_masks_agree_with_fp32(segmenter, picture):
     full_labels, half_labels = (s.segment(picture, queries).labels for s in (segmenter, half))
     assert (full_labels == half_labels).mean() > 0.98
     assert half.proposer.dtype == torch.bfloat16
+
+
+def test_synonyms_answer_for_one_query():
+    image = car.demo_image()
+    segmenter = car.load("mini")
+    plain = segmenter.segment(image, ["cat", "dog", "pizza"])
+    same = segmenter.segment(image, [["cat"], ("dog", "Dog", " dog "), "pizza"])
+    assert same.queries == plain.queries
+    assert np.array_equal(same.labels, plain.labels)
+    both = segmenter.segment(image, [("cat", "dog"), "pizza"])
+    assert both.queries == ("cat", "pizza")
+    assert (both.labels[np.isin(plain.labels, (1, 2))] == 1).mean() > 0.5
+    assert not both.present[1]
+
+
+def test_background_and_prompts_can_be_given_for_once():
+    prepared = car.load("mini").prepare(car.demo_image())
+    usual = prepared.segment(["cat", "unicorn"])
+    other = prepared.segment(["cat", "unicorn"], background=["dog", "Cat"], prompts=["circle"])
+    assert not np.array_equal(other.scores, usual.scores)
+    assert np.array_equal(prepared.segment(["cat", "unicorn"]).scores, usual.scores)
+    with pytest.raises(InputError, match="Unknown visual prompt"):
+        prepared.segment("cat", prompts=["squircle"])
+
+
+@pytest.mark.parametrize("queries", [[()], [["cat", " "]], [["cat", 3]], [{"cat": 1}]])
+def test_synonyms_that_are_none_are_refused(queries):
+    with pytest.raises(InputError, match=r"[Qq]uery \d"):
+        clean_queries(queries)

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from ablate_records import Task
 
-from car.propose.proposals import Proposals
-from car.recurrence import Turn, recur
+from car.prepared import Asked, Clock
+from car.recurrence import Turn
 from car.scenes import TEST, TUNING, VERSION
-from car.segmenter import Clock, PreparedImage, Segmenter, load
+from car.segmenter import Segmenter, load
 from car.vlm.registry import MODEL_SETS
 
 ALL, FILTERED, RECURRENT, CRF, REGIONS, TOLD, TOLD_CRF = COLUMNS = (
@@ -65,28 +65,9 @@ class Bench:
         }
 
 
-class Asked:
-    """One list of queries asked of one image: f and g at hand, to be run at any theta.
-
-    Pruning only re-weights the proposals, and the classifier knows the masks it has seen, so another theta is cheap.
-    """
-
-    def __init__(self, prepared: PreparedImage, names: Sequence[str]) -> None:
-        self.names, self.clock = names, Clock()
-        self.propose = prepared._proposer(names, self.clock)
-        self.classifier = prepared._classifier(names, self.clock)
-
-    def turns(self, theta: float) -> list[Turn]:
-        """The recurrence."""
-        return recur(range(len(self.names)), self.propose, self._judge, theta=theta)
-
-    def told(self, queries: tuple[int, ...]) -> Turn:
-        """A turn that these queries alone enter, and all survive."""
-        return Turn(queries, self.propose(queries), np.ones(len(queries), np.float32), queries)
-
-    def _judge(self, kept: Sequence[int], proposals: Proposals) -> np.ndarray:
-        with self.clock.step("classify"):
-            return self.classifier.matrix(kept, proposals).diagonal().float().cpu().numpy()
+def told(asked: Asked, queries: tuple[int, ...]) -> Turn:
+    """A turn that these queries alone enter, and all survive."""
+    return Turn(queries, asked.propose(queries), np.ones(len(queries), np.float32), queries)
 
 
 class Visit:
@@ -113,22 +94,20 @@ class Visit:
                 tapped = self.bench.under(proposer="caa", proposer_side=side)
                 self._taps[side] = tapped.prepare(self.scene.image).taps
             prepared.taps = self._taps[side]
-            self._asked[key] = Asked(prepared, names)
+            self._asked[key] = prepared.ask(names)
         return self._asked[key]
 
     def plain(self, turn: Turn) -> np.ndarray:
         """Label map of a turn's survivors, int32 (H, W), without CRF."""
-        return self._plain._labels(turn, Clock())
+        return self._plain.labels(turn, Clock())
 
     def refined(self, turn: Turn) -> np.ndarray:
         """The same after the CRF."""
-        return self._refined._labels(turn, Clock())
+        return self._refined.labels(turn, Clock())
 
     def with_regions(self, refined: np.ndarray, turn: Turn) -> np.ndarray:
         """The same after merging regions of the image into what the CRF left."""
-        if not turn.survivors:
-            return refined
-        return self._regions._merged(refined, turn, [turn.queries.index(query) for query in turn.survivors])
+        return self._regions.merged(refined, turn)
 
     def truth(self, names: Sequence[str]) -> np.ndarray:
         """Label map of the named concepts, int (H, W): 0 is none of them, i + 1 the i-th."""
@@ -162,7 +141,7 @@ def measure_columns(visit: Visit, changes: Mapping[str, Any]) -> dict[str, Any]:
     What proposers share (the pass over the image, the CRF's lattice, the regions) is counted with the first of them.
     """
     asked = visit.ask(visit.queries, **changes)
-    turns = asked.turns(visit.bench.base.config.theta)
+    turns = asked.turns()
     maps, truth = label_maps(visit, asked, turns), visit.truth(visit.queries)
     return {
         "miou": {column: scene_miou(maps[column], truth, len(visit.queries)) for column in COLUMNS},
@@ -176,20 +155,20 @@ def label_maps(visit: Visit, asked: Asked, turns: Sequence[Turn]) -> dict[str, n
     """Label map of each column, int32 (H, W)."""
     first, last = turns[0], turns[-1]
     present = tuple(i for i, name in enumerate(asked.names) if name in visit.scene.concepts)
-    told = last if last.queries == last.survivors == present else asked.told(present)
+    shown = last if last.queries == last.survivors == present else told(asked, present)
     with asked.clock("arg-max"):
         maps = {
             ALL: visit.plain(replace(first, survivors=first.queries)),
             FILTERED: visit.plain(first),
             RECURRENT: visit.plain(last),
-            TOLD: visit.plain(told),
+            TOLD: visit.plain(shown),
         }
     with asked.clock("CRF"):
         maps[CRF] = visit.refined(last)
     with asked.clock("regions"):
         maps[REGIONS] = visit.with_regions(maps[CRF], last)
     with asked.clock("told + CRF"):
-        maps[TOLD_CRF] = maps[CRF] if told is last else visit.refined(told)
+        maps[TOLD_CRF] = maps[CRF] if shown is last else visit.refined(shown)
     return maps
 
 
@@ -197,7 +176,7 @@ def measure_setting(visit: Visit, changes: Mapping[str, Any]) -> dict[str, Any]:
     """The recurrence, without CRF, under changed settings."""
     others = {field: value for field, value in changes.items() if field != "theta"}
     asked = visit.ask(visit.queries, **others)
-    last = asked.turns(changes.get("theta", visit.bench.base.config.theta))[-1]
+    last = asked.turns(theta=changes.get("theta", visit.bench.base.config.theta))[-1]
     truth = visit.truth(visit.queries)
     return {
         "miou": {RECURRENT: scene_miou(visit.plain(last), truth, len(visit.queries))},
@@ -208,7 +187,7 @@ def measure_setting(visit: Visit, changes: Mapping[str, Any]) -> dict[str, Any]:
 def measure_unknown(visit: Visit, changes: Mapping[str, Any]) -> dict[str, Any]:
     """The recurrence asked for what is there and for words that nothing is called by."""
     names = [*visit.scene.concepts, *UNKNOWN]
-    last = visit.ask(names, **changes).turns(visit.bench.base.config.theta)[-1]
+    last = visit.ask(names, **changes).turns()[-1]
     kept = [names[query] for query in last.survivors]
     return {"unknown": [word for word in kept if word in UNKNOWN], **count_kept(names, visit.scene.concepts, last)}
 

@@ -35,14 +35,32 @@ def score_matrix(logits: Tensor, *, fusion: str) -> Tensor:
     return per_template[0] if len(logits) == 1 else per_template.sum(dim=0).softmax(dim=-1)
 
 
+def joined(logits: Tensor, counts: Sequence[int]) -> Tensor:
+    """Logits of queries from those of their synonyms: the logarithm of the sum of the exponentials, so that a softmax
+    gives a query the sum of what it gives its synonyms.
+
+    Args:
+        logits: (..., S).
+        counts: how many of the S texts in turn belong to each of N queries; they add up to S.
+
+    Returns:
+        (..., N); `logits` itself where every query has one text.
+    """
+    if len(counts) == logits.shape[-1]:
+        return logits
+    return torch.stack([part.logsumexp(dim=-1) for part in logits.split(list(counts), dim=-1)], dim=-1)
+
+
 class Classifier:
     """Scores the proposals of one image; an image feature is computed once per distinct binary mask.
 
     Args:
         clip: the classifier.
         prompter: draws the visual prompts on the image.
-        queries: (T, N, E) normalised text features of all queries, per template.
+        queries: (T, S, E) normalised text features of all queries' synonyms, per template, query after query.
         background: (T, M, E) of the texts every query is judged against besides its rivals; M may be 0.
+        synonyms: how many of the S texts each of the N queries has; a query's probability in each template's softmax
+            is the sum of theirs.
         eta: binarisation threshold of the proposals.
         fusion, view, skip_last, batch_size: see `Config`.
     """
@@ -54,6 +72,7 @@ class Classifier:
         queries: Tensor,
         background: Tensor,
         *,
+        synonyms: Sequence[int],
         eta: float,
         fusion: str,
         view: str,
@@ -62,6 +81,8 @@ class Classifier:
     ) -> None:
         self.clip, self.prompter = clip, prompter
         self.queries, self.background = queries, background
+        ends = np.cumsum(synonyms).tolist()
+        self._rows = [range(end - count, end) for end, count in zip(ends, synonyms, strict=True)]
         self.eta, self.fusion, self.view = eta, fusion, view
         self.skip_last, self.batch_size = skip_last, batch_size
         self._features: dict[bytes, Tensor] = {}
@@ -69,8 +90,11 @@ class Classifier:
     def matrix(self, kept: Sequence[int], proposals: Proposals) -> Tensor:
         """Scores (n, n + M) of the kept queries' prompted images against their texts and the background's."""
         images = self._image_features(proposals)
-        texts = torch.cat([self.queries[:, list(kept)], self.background], dim=1)
-        return score_matrix(self.clip.logit_scale.exp() * images @ texts.mT, fusion=self.fusion)
+        rows = [row for query in kept for row in self._rows[query]]
+        texts = torch.cat([self.queries[:, rows], self.background], dim=1)
+        logits = self.clip.logit_scale.exp() * images @ texts.mT
+        counts = [*(len(self._rows[query]) for query in kept), *[1] * self.background.shape[1]]
+        return score_matrix(joined(logits, counts), fusion=self.fusion)
 
     def _image_features(self, proposals: Proposals) -> Tensor:
         """Normalised features (n, E) of the prompted images; only masks not seen before are encoded."""

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from car.classify.scores import Classifier, mask_key, score_matrix
+from car.classify.scores import Classifier, joined, mask_key, score_matrix
 from car.classify.visual_prompts import VisualPrompter
 from car.errors import InputError
 from car.propose.proposals import Proposals
@@ -63,6 +63,7 @@ def classifier(clip, batch_size=2, background=0):
         VisualPrompter(image, ("circle", "blur")),
         unit(2, 4, 24),
         unit(2, background, 24),
+        synonyms=[1, 1, 1, 1],
         eta=0.5,
         fusion="sum-softmax",
         view="pad",
@@ -114,3 +115,12 @@ def test_masks_too_small_for_a_prompt_are_one_and_the_same():
     dot[1, 1] = True
     two[1, 1:3] = True
     assert mask_key(empty) == mask_key(dot) != mask_key(two)
+
+
+def test_a_query_has_the_probability_of_its_synonyms():
+    logits = torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(1))
+    both = joined(logits, [1, 3, 2]).softmax(dim=-1)
+    each = logits.softmax(dim=-1)
+    torch.testing.assert_close(both[..., 1], each[..., 1:4].sum(dim=-1))
+    torch.testing.assert_close(both[..., 2], each[..., 4:].sum(dim=-1))
+    assert joined(logits, [1] * 6) is logits

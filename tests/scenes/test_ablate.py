@@ -77,7 +77,7 @@ def test_miou_is_the_mean_over_labels_in_either_map(pixels: list[tuple[int, int]
 def test_columns_are_what_the_library_answers(bench: measure.Bench, proposer: str) -> None:
     visit = measure.Visit(bench, ROW.name, 1)
     asked = visit.ask(visit.queries, proposer=proposer)
-    turns = asked.turns(bench.base.config.theta)
+    turns = asked.turns()
     maps = measure.label_maps(visit, asked, turns)
 
     def answer(queries: list[str], **changes: object) -> np.ndarray:
@@ -107,7 +107,7 @@ def test_columns_are_what_the_library_answers(bench: measure.Bench, proposer: st
 def test_told_keeps_everything_and_nothing_else(bench: measure.Bench) -> None:
     visit = measure.Visit(bench, ROW.name, 0)
     with torch.inference_mode():
-        turn = visit.ask(visit.queries, proposer="gradcam").told((4, 2))
+        turn = measure.told(visit.ask(visit.queries, proposer="gradcam"), (4, 2))
     assert turn.queries == turn.survivors == (4, 2)
     assert len(turn.proposals) == 2
 
