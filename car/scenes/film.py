@@ -111,7 +111,7 @@ class Film:
     def frame(self, time: int) -> "FilmFrame":
         """Frame number `time` from 0, the same bytes whenever it is asked for; InputError where there is none."""
         shot = self.shot(time)
-        image = backdrop(shot.scenery, shot.background, self.size).copy()
+        image = backdrop(shot.scenery, shot.background, self.size)[0].copy()
         labels = np.zeros(self.size, np.uint8)
         for index, pose in zip(shot.cast, shot.paths(time - shot.first), strict=True):
             paint_actor(self.actors[index], pose, index + 1, image, labels)
@@ -160,9 +160,10 @@ class FilmFrame:
         names = tuple(self.film.names[i] for i in self.present)
         colours = tuple(self.film.colours[i] for i in self.present)
         textures = tuple(self.film.textures[i] for i in self.present)
-        background = self.film.shot(self.time).background
-        caption = describe(names, colours, textures, background)
-        return Scene(self.image, masks, names, colours, textures, background, caption)
+        shot = self.film.shot(self.time)
+        caption = describe(names, colours, textures, shot.background)
+        horizon = backdrop(shot.scenery, shot.background, self.film.size)[1]
+        return Scene(self.image, masks, names, colours, textures, shot.background, caption, horizon)
 
 
 def film(
@@ -249,8 +250,8 @@ def draw_casts(rng: np.random.Generator, actors: int, shots: int) -> list[tuple[
 
 
 @lru_cache(maxsize=2)
-def backdrop(seed: int, stuff: tuple[str, ...], size: tuple[int, int]) -> np.ndarray:
-    """The picture behind a shot, uint8 RGB (H, W, 3), kept because every frame of the shot starts from it."""
+def backdrop(seed: int, stuff: tuple[str, ...], size: tuple[int, int]) -> tuple[np.ndarray, int | None]:
+    """The picture behind a shot, uint8 RGB (H, W, 3), and its horizon; every frame of the shot starts from it."""
     return paint_background(stuff, np.random.default_rng([VERSION, seed, FILM]), *size)
 
 

@@ -54,6 +54,7 @@ class Scene:
     textures: what is painted over each object ("striped", "dotted", "checked"), or None.
     background: what lies behind the objects: one kind of stuff, or two (above and below a horizon).
     caption: one sentence naming every object, its texture and colour where it was given one, and the background.
+    horizon: the first row of the lower of two kinds of stuff; None where there is one kind.
     """
 
     image: np.ndarray
@@ -63,6 +64,7 @@ class Scene:
     textures: tuple[str | None, ...]
     background: tuple[str, ...]
     caption: str
+    horizon: int | None = None
 
     @property
     def labels(self) -> np.ndarray:
@@ -118,7 +120,7 @@ def scene(
     names = drawable(among, artwork)
     rng = np.random.default_rng([VERSION, seed])
     stuff = tuple(background) if background is not None else draw_background(rng)
-    image = paint_background(stuff, rng, height, width)
+    image, horizon = paint_background(stuff, rng, height, width)
     labels = np.zeros((height, width), np.uint8)
     looks = draw_looks(rng, names, int(rng.integers(objects[0], objects[1] + 1)), artwork, repeats, textured)
     low, high = (min(LARGEST, bound * LAYOUTS[layout].zoom) * min(size) for bound in size_range(len(looks)))
@@ -133,7 +135,7 @@ def scene(
     masks = labels[None] == np.arange(1, len(shown) + 1, dtype=np.uint8)[:, None, None]
     things = tuple(look.concept for look in shown)
     colours, textures = tuple(look.colour for look in shown), tuple(look.texture for look in shown)
-    return Scene(image, masks, things, colours, textures, stuff, describe(things, colours, textures, stuff))
+    return Scene(image, masks, things, colours, textures, stuff, describe(things, colours, textures, stuff), horizon)
 
 
 def check(
@@ -202,13 +204,15 @@ def draw_background(rng: np.random.Generator) -> tuple[str, ...]:
     return ABOVE[rng.integers(len(ABOVE))], BELOW[rng.integers(len(BELOW))]
 
 
-def paint_background(stuff: tuple[str, ...], rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """The picture of one kind of stuff, or of two that meet at a horizon, uint8 RGB."""
+def paint_background(
+    stuff: tuple[str, ...], rng: np.random.Generator, height: int, width: int
+) -> tuple[np.ndarray, int | None]:
+    """The picture of one kind of stuff, or of two that meet at a horizon, uint8 RGB; and the horizon, if any."""
     if len(stuff) == 1 or height < 2:
-        return paint(stuff[0], rng, height, width)
+        return paint(stuff[0], rng, height, width), None
     horizon = min(height - 1, max(1, round(height * rng.uniform(0.3, 0.65))))
     above, below = paint(stuff[0], rng, horizon, width), paint(stuff[1], rng, height - horizon, width)
-    return np.concatenate([above, below])
+    return np.concatenate([above, below]), horizon
 
 
 def place(

@@ -213,6 +213,7 @@ def test_a_frame_as_a_scene() -> None:
         assert one.image is frame.image
         assert one.masks.shape == (len(frame.present), *SMALL)
         assert one.background == made.backgrounds[made.shots.index(made.shot(frame.time).first)]
+        assert (one.horizon is None) == (len(one.background) == 1)
         for mask, actor, name, colour, texture in zip(
             one.masks, frame.present, one.names, one.colours, one.textures, strict=True
         ):

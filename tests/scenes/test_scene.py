@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from car.errors import InputError
-from car.scenes import COLOURS, LAYOUTS, STUFF, TEXTURES, concepts, scene
+from car.scenes import COLOURS, LAYOUTS, STUFF, TEXTURES, Scene, concepts, scene
 from car.scenes.backgrounds import ABOVE, BELOW, paint
 from car.scenes.objects import draw_look, paint_object
 from car.scenes.scene import over
@@ -88,6 +88,20 @@ def test_a_recoloured_object_has_the_colour_the_caption_says() -> None:
             # The same seed draws the same object at every size.
             assert made.colours == (colour,)
             assert made.image[made.masks[0]].mean(axis=0).argmax() == channel
+
+
+@given(seed=st.integers(0, 10**6), size=st.tuples(st.integers(2, 90), st.integers(2, 90)))
+def test_the_horizon_is_where_the_lower_stuff_begins(seed: int, size: tuple[int, int]) -> None:
+    def empty(*background: str) -> Scene:
+        return scene(seed, size=size, objects=(0, 0), background=background, camera=0)
+
+    made, other = empty("sky", "grass"), empty("sky", "rock")
+    assert empty("sky").horizon is None
+    assert made.horizon is not None
+    assert 1 <= made.horizon < size[0]
+    differ = (made.image != other.image).any(axis=(1, 2))
+    assert not differ[: made.horizon].any()
+    assert differ[made.horizon :].all()
 
 
 def test_arguments_choose_concepts_and_background() -> None:
