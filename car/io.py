@@ -46,8 +46,11 @@ _TURNS = {
 }
 _FLOAT_SLACK = 1e-3
 
+ImageSource = str | Path | Image.Image | np.ndarray
+"""What `read_image` reads."""
 
-def read_image(source: str | Path | Image.Image | np.ndarray, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+
+def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read any image as RGB.
 
     Args:

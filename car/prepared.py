@@ -90,6 +90,7 @@ class PreparedImage:
         *,
         background: Sequence[str] | None = None,
         prompts: Sequence[str] | None = None,
+        together: bool = True,
     ) -> "Asked":
         """Have f and g ready for some queries.
 
@@ -97,12 +98,15 @@ class PreparedImage:
             queries: as of `Segmenter.segment`.
             background: background queries; the configuration's by default. Those that equal a query are left out.
             prompts: visual prompts; the configuration's by default.
+            together: whether queries compete for their proposals; apart, each has the background queries alone as
+                rivals there (referring mode). The classifier's softmax is over all of them either way.
 
         Raises:
             InputError: as `Segmenter.segment` for queries; or an unknown visual prompt.
         """
         words = self.segmenter.background if background is None else background
-        return Asked(self, clean_synonyms(queries), words, self.config.prompts if prompts is None else prompts)
+        drawn = self.config.prompts if prompts is None else prompts
+        return Asked(self, clean_synonyms(queries), words, drawn, together=together)
 
     def labels(self, turn: Turn, clock: "Clock") -> np.ndarray:
         """Label map of a turn's survivors, int32 (h, w) of `working`: CRF, then IoM merging."""
@@ -122,6 +126,20 @@ class PreparedImage:
             with clock("sam"):
                 labels = self.merged(labels, turn)
         return labels
+
+    def masks(self, turn: Turn, clock: "Clock") -> np.ndarray:
+        """Masks of a turn's survivors, each apart from the others, bool (n, h, w) of `working`: a CRF of two labels
+        each, all on one lattice."""
+        size = self.working.shape[:2]
+        if not turn.survivors:
+            return np.zeros((0, *size), bool)
+        rows = [turn.queries.index(q) for q in turn.survivors]
+        with clock("crf"):
+            soft = Proposals(turn.proposals.grid[rows], size).full()
+            q = torch.stack([with_background(each[None], self.config.background_factor) for each in soft])
+            if self.config.crf != "none":
+                q = self.crf.infer_many(q, iterations=self.config.crf_iterations)
+            return (q[:, 1] > q[:, 0]).cpu().numpy()
 
     def merged(self, labels: np.ndarray, turn: Turn) -> np.ndarray:
         """A label map of a turn's survivors with mask proposals merged in, painted in ascending score order."""
@@ -152,6 +170,7 @@ class Asked:
         queries: names and synonyms of each.
         background: background queries; those that equal a query are left out.
         prompts: visual prompts.
+        together: as of `PreparedImage.ask`.
     """
 
     def __init__(
@@ -160,21 +179,30 @@ class Asked:
         queries: Sequence[Sequence[str]],
         background: Sequence[str],
         prompts: Sequence[str],
+        *,
+        together: bool = True,
     ) -> None:
-        self.prepared, self.queries = prepared, queries
+        self.prepared, self.queries, self.together = prepared, queries, together
         self.names = tuple(synonyms[0] for synonyms in queries)
         self.texts = [text for synonyms in queries for text in synonyms]
         self.background = without_queries(background, self.texts)
         self.clock = Clock()
+        self._alone: dict[int, Tensor] = {}
         self.proposer = self._proposer()
         self.classifier = self._classifier(prompts)
 
     def propose(self, kept: Sequence[int]) -> Proposals:
         """f: soft masks of the queries at these positions; the network has run already."""
         with self.clock("propose"):
-            return Proposals(
-                self.proposer.maps(kept, eps=self.prepared.config.cam_eps), self.prepared.working.shape[:2]
-            )
+            eps = self.prepared.config.cam_eps
+            if self.together:
+                maps = self.proposer.maps(kept, eps=eps)
+            else:
+                for query in kept:
+                    if query not in self._alone:
+                        self._alone[query] = self.proposer.maps([query], eps=eps)
+                maps = torch.cat([self._alone[query] for query in kept])
+            return Proposals(maps, self.prepared.working.shape[:2])
 
     def judge(self, kept: Sequence[int], proposals: Proposals) -> np.ndarray:
         """v and g: P_ii (n,) float32 of these queries on their proposals."""

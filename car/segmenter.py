@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
 from car.config import Config, resolve
 from car.device import choose_device, choose_dtype
 from car.errors import InputError
-from car.io import read_image
+from car.io import ImageSource, read_image
 from car.prepared import PreparedImage
 from car.queries import Query, clean_synonyms
 from car.refine.sam import MaskProposer, SamSettings, load_mask_proposer
@@ -23,8 +21,6 @@ from car.vlm.text_store import text_folder
 from car.vlm.tokenizer import tokenize
 from car.vlm.vit import VisionTransformer
 from car.wordlists import background_words, read_templates
-
-ImageLike = str | Path | Image.Image | np.ndarray
 
 
 class Segmenter:
@@ -70,7 +66,7 @@ class Segmenter:
                 settings=SamSettings(**config.sam_settings),
             )
 
-    def segment(self, image: ImageLike, queries: str | Sequence[Query]) -> Segmentation:
+    def segment(self, image: ImageSource, queries: str | Sequence[Query]) -> Segmentation:
         """Segment one image by text.
 
         Args:
@@ -99,7 +95,7 @@ class Segmenter:
         texts = [longest.replace("{}", text) for names in clean_synonyms(queries) for text in names]
         tokenize(texts, context_length=context, truncate=self.config.truncate)
 
-    def prepare(self, image: ImageLike) -> PreparedImage:
+    def prepare(self, image: ImageSource) -> PreparedImage:
         """Do once what depends on the image alone; the object returned answers any number of query lists."""
         return PreparedImage(self, read_image(image))
 
