@@ -1,4 +1,4 @@
-"""What `ablate` measures of a scene; what several columns, settings or proposers have in common is computed once."""
+"""What `ablate_scenes` measures of a scene; what columns, settings or proposers have in common is computed once."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What `ablate` has measured so far, in a folder, so that a run that was stopped goes on where it was."""
+"""What `ablate_scenes` has measured so far, in a folder, so that a run that was stopped goes on where it was."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

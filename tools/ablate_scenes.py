@@ -14,9 +14,9 @@ that the recurrent run keeps are over all scenes together.
 Then: what proposing again adds to filtering once, scene by scene; every proposer on `car.scenes.TUNING`; for the best
 of them there one setting changed at a time around the defaults, the share of unknown words it keeps, and pictures.
 
-    python tools/ablate.py --out runs/ablate --jobs 2
-    python tools/ablate.py --out runs/ablate --tables main --proposer caa --scenes 40
-    python tools/ablate.py --out runs/ablate --tables none --pictures docs/scenes --contact 30
+    python tools/ablate_scenes.py --out runs/ablate --jobs 2
+    python tools/ablate_scenes.py --out runs/ablate --tables main --proposer caa --scenes 40
+    python tools/ablate_scenes.py --out runs/ablate --tables none --pictures docs/scenes --contact 30
 
 A stopped run goes on where it was, and more scenes or tables are added to what is there; after a change of the code,
 name another folder. Run inside the repository, or with the package installed.

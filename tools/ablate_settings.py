@@ -1,4 +1,4 @@
-"""The settings that `ablate` compares."""
+"""The settings that `ablate_scenes` compares."""
 
 from typing import Any
 

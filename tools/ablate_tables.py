@@ -1,4 +1,4 @@
-"""The tables of `ablate`, in Markdown, from the records of its scenes."""
+"""The tables of `ablate_scenes`, in Markdown, from the records of its scenes."""
 
 import math
 from collections.abc import Sequence
