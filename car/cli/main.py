@@ -9,7 +9,7 @@ import click
 from car import __version__
 from car.errors import CarError
 
-COMMANDS = ("segment", "explain", "demo", "models", "presets", "scenes")
+COMMANDS = ("segment", "explain", "demo", "models", "presets", "scenes", "data", "eval")
 
 
 class Commands(click.Group):
@@ -54,8 +54,8 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        click.echo(" ".join(["Interrupted.", *map(str, stop.args)]).strip(), err=True)
         sys.exit(130)
 
 

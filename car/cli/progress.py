@@ -5,8 +5,14 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress(total: int, *, quiet: bool) -> Iterator[Callable[..., None]]:
-    """Yields `advance(line=None, failed=False)`, which counts one image and says its line, if it has one."""
+def progress(total: int, *, quiet: bool, done: int = 0) -> Iterator[Callable[..., None]]:
+    """Yields `advance(line=None, failed=False, note="")`, which counts one image and says its line, if it has one.
+
+    Args:
+        total: images in all.
+        quiet: show no bar, and no lines but of what failed.
+        done: how many of them are done already.
+    """
     from rich import progress as rich
     from rich.console import Console
     from rich.text import Text
@@ -22,16 +28,17 @@ def progress(total: int, *, quiet: bool) -> Iterator[Callable[..., None]]:
         rich.MofNCompleteColumn(),
         Rate(),
         rich.TimeRemainingColumn(),
+        rich.TextColumn("{task.fields[note]}"),
         console=console,
         disable=quiet or total == 1 or not console.is_terminal,
         transient=True,
     )
     with bar:
-        task = bar.add_task("images", total=total)
+        task = bar.add_task("images", total=total, completed=done, note="")
 
-        def advance(line: str | None = None, *, failed: bool = False) -> None:
+        def advance(line: str | None = None, *, failed: bool = False, note: str = "") -> None:
             if line is not None and (failed or not quiet):
                 console.print(line, markup=False, style="red" if failed else None)
-            bar.advance(task)
+            bar.update(task, advance=1, note=note)
 
         yield advance

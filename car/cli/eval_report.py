@@ -1,0 +1,125 @@
+"""`car eval report`: what runs came to, one alone or several side by side."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from car.cli.run import refuse_existing
+from car.errors import InputError
+
+if TYPE_CHECKING:
+    from car.evaluate.run_directory import RunDirectory
+    from car.evaluate.statistics import Statistics
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Write it to this folder as well.")
+@click.option("--plots", is_flag=True, help="Draw IoU by class, steps and confusion there (needs matplotlib).")
+@click.option("--overwrite", is_flag=True, help="Replace what is in that folder already.")
+@click.option("--quiet", is_flag=True, help="Say nothing but the report and errors.")
+def report(runs: tuple[Path, ...], out: Path | None, plots: bool, overwrite: bool, quiet: bool) -> int:
+    """Print the report of a run; of several, compare them with the first.
+
+    It is counted from the runs' records, also of runs that are not finished, and leaves the runs as they are. If some
+    image has no result, the report says so, and the exit status is 1. With --out, one run gives report.md,
+    report.json, classes.csv and timing.json; several give comparison.md and comparison.csv. Only runs of the same
+    benchmark can be compared, and differences are given between runs over the same images.
+
+    \b
+    Examples:
+      car eval report runs/voc21
+      car eval report runs/voc21 runs/theta-0.5 runs/no-crf --out compared --plots
+    """
+    from car.evaluate.compare import Comparison
+    from car.evaluate.plots import check_matplotlib, write_plots
+    from car.evaluate.report import Report
+
+    if plots and out is None:
+        raise InputError("`--plots` needs a folder to draw to: add `--out`.")
+    if plots:
+        check_matplotlib()
+    names = labels(runs)
+    if out is not None and not overwrite:
+        refuse_existing([path for path in outputs(out, names, plots=plots) if path.exists()])
+    counted = dict(zip(names, count([opened(run) for run in runs], quiet=quiet), strict=True))
+    told = Comparison(counted) if len(counted) > 1 else Report.of(*counted.values())
+    if out is not None:
+        told.write(out)
+    click.echo(told.page, nl=False)
+    if plots and out is not None:
+        write_plots(out, counted)
+    if out is not None and not quiet:
+        click.echo(f"Written to {out}: {', '.join(path.name for path in outputs(out, names, plots=plots))}.", err=True)
+    return conclude(counted)
+
+
+def labels(runs: Sequence[Path]) -> list[str]:
+    """What to call the runs: their folders' names, with as many folders before them as tells them apart.
+
+    Raises:
+        InputError: two are the same folder.
+
+    >>> labels([Path("a/voc"), Path("b/voc/"), Path("b/ade")])
+    ['a/voc', 'b/voc', 'ade']
+    """
+    full = [Path(os.path.abspath(run)).parts for run in runs]
+    for number, parts in enumerate(full):
+        if parts in full[:number]:
+            raise InputError(f"The run {str(runs[number])!r} is given twice.")
+    names = []
+    for parts in full:
+        size = 1
+        while sum(other[-size:] == parts[-size:] for other in full) > 1:
+            size += 1
+        names.append(Path(*parts[-size:]).as_posix())
+    return names
+
+
+def outputs(out: Path, names: Sequence[str], *, plots: bool) -> list[Path]:
+    """What is written to the folder, the pages first."""
+    from car.evaluate import compare
+    from car.evaluate import plots as drawn
+    from car.evaluate import report as single
+
+    texts = compare.FILES if len(names) > 1 else single.FILES
+    return [out / name for name in (*reversed(texts), *(drawn.files(names) if plots else ()))]
+
+
+def opened(folder: Path) -> "RunDirectory":
+    """The run in a folder; InputError where there is none."""
+    from car.evaluate.run_directory import RunDirectory
+
+    return RunDirectory(folder)
+
+
+def count(runs: Sequence["RunDirectory"], *, quiet: bool) -> list["Statistics"]:
+    """The statistics of runs, with a progress bar."""
+    from car.cli.progress import progress
+    from car.evaluate.statistics import Statistics
+
+    counted = []
+    with progress(sum(map(len, runs)), quiet=quiet) as advance:
+        for run in runs:
+            statistics = Statistics(run.plan, run.own_keys)
+            for record in run.records():
+                statistics.add(record)
+                advance()
+            counted.append(statistics)
+    return counted
+
+
+def conclude(counted: dict[str, "Statistics"]) -> int:
+    """Say which runs lack results; the exit status."""
+    unfinished = [name for name, statistics in counted.items() if not statistics.complete]
+    for name in unfinished:
+        statistics = counted[name]
+        lacking = {"failed": len(statistics.failures), "not evaluated yet": len(statistics.missing)}
+        told = ", ".join(f"{number} {what}" for what, number in lacking.items() if number)
+        click.echo(
+            f"{name}: {len(statistics.evaluated)} of {len(statistics.keys)} images have a result; {told}.", err=True
+        )
+    return 1 if unfinished else 0

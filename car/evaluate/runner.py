@@ -1,0 +1,135 @@
+"""Go through a benchmark's pictures, keep a record of each, report at the end; stopped at any moment, go on there."""
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from car.errors import InputError
+from car.evaluate.evaluator import Evaluator, Outcome
+from car.evaluate.job import Job
+from car.evaluate.plan import Plan
+from car.evaluate.record import Record
+from car.evaluate.report import Report, write_report
+from car.evaluate.run_writer import RunWriter
+from car.evaluate.shards import Shard
+from car.evaluate.statistics import rules_of
+from car.metrics.semantic import semantic_scores
+
+ENGINES = ("local", "ray")
+Evaluate = Callable[[Sequence[str]], Iterable[Outcome]]
+
+
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        folder: where it is written.
+        total: pictures to do in all.
+        there: how many of them had a result already.
+        done: how many have been dealt with by now.
+        record: of the latest picture; None before the first.
+    """
+
+    def __init__(self, run: RunWriter, missing: Sequence[str]) -> None:
+        self.folder, self.total = run.folder, len(run.own_keys)
+        self.there = self.done = self.total - len(missing)
+        self.record: Record | None = None
+        self._rule = next(iter(rules_of(run.plan.background).values()))
+        self._confusion = np.zeros((len(run.plan.classes) + 1,) * 2, np.int64)
+        to_do = set(missing)
+        for record in run.records():
+            if record.key not in to_do:
+                self._count(record)
+
+    @property
+    def miou(self) -> float:
+        """mIoU in [0, 1] of the pictures so far; NaN where no pixel was counted."""
+        return semantic_scores(self._confusion[self._rule.row :, self._rule.column :]).miou
+
+    def add(self, record: Record) -> None:
+        """One more picture."""
+        self.done += 1
+        self.record = record
+        self._count(record)
+
+    def _count(self, record: Record) -> None:
+        if record.cells:
+            rows, columns, pixels = np.array(record.cells).T
+            self._confusion[rows, columns] += pixels
+
+
+def run(
+    job: Job,
+    out: str | Path,
+    *,
+    engine: str = "local",
+    shard: Shard | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    predictions: bool = False,
+    overwrite: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Report:
+    """Evaluate the pictures of a job that have no result yet, and write the report of all.
+
+    Pictures that failed before are tried again. However often a run was stopped, and whatever engine did it, its
+    report has the same bytes.
+
+    Args:
+        job: what to evaluate with what.
+        out: the run's folder; a shard has a folder of its own in it. See `car.evaluate.run_directory`.
+        engine: "local", in this process, or "ray".
+        shard: do this part alone.
+        workers, address: of the engine "ray"; see `car.evaluate.ray_engine.outcomes`.
+        predictions: keep the predicted label maps, too.
+        overwrite: begin anew, whatever run is there.
+        on_progress: told before the first picture and after each.
+
+    Returns:
+        The report, of the shard's pictures where there is one; it is not complete if some pictures failed.
+
+    Raises:
+        InputError: as `Evaluator` and `RunWriter` do, or an unknown engine.
+        MissingError: as `Evaluator` does, or the engine is not installed.
+        CarError: writing failed.
+    """
+    plan, keys, evaluate = engaged(job, engine, workers, address)
+    folder = Path(out) if shard is None else Path(out) / shard.folder
+    with RunWriter(folder, plan, keys, data_root=job.data_root, shard=shard, overwrite=overwrite) as run:
+        missing = run.missing(predictions=predictions)
+        progress, tell = Progress(run, missing), on_progress or (lambda progress: None)
+        tell(progress)
+        # Closed at once, however this ends: an engine may have processes to end.
+        with closing(each(evaluate, missing)) as outcomes:
+            for outcome in outcomes:
+                if predictions and outcome.labels is not None:
+                    run.write_prediction(outcome.record.key, outcome.labels)
+                run.append(outcome.record)
+                progress.add(outcome.record)
+                tell(progress)
+        return write_report(run.folder, run.plan, run.own_keys, run.records())
+
+
+def each(evaluate: Evaluate, keys: Sequence[str]) -> Generator[Outcome, None, None]:
+    """The outcomes of these pictures; no engine starts for none."""
+    if keys:
+        yield from evaluate(keys)
+
+
+def engaged(job: Job, engine: str, workers: int | None, address: str | None) -> tuple[Plan, Sequence[str], Evaluate]:
+    """A job's plan, its keys, and what turns keys into outcomes."""
+    if engine not in ENGINES:
+        raise InputError(f"Expected argument `engine` to be one of {', '.join(ENGINES)}, but got {engine!r}.")
+    if engine == "local":
+        if workers is not None or address is not None:
+            raise InputError("Workers and a Ray address are for the engine 'ray'.")
+        evaluator = Evaluator(job)
+        return evaluator.plan, evaluator.keys, partial(map, evaluator)
+    from car.evaluate.ray_engine import outcomes
+
+    # The models that this one holds are let go before the workers load theirs.
+    evaluator = Evaluator(job)
+    return evaluator.plan, evaluator.keys, partial(outcomes, job, evaluator.plan, workers=workers, address=address)
