@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from car.cli.data_prepare import prepare
+from car.cli.data_referring import check_referring, list_referring
 
 if TYPE_CHECKING:
     from car.data import SemanticDataset
@@ -16,7 +17,7 @@ _MOST_NAMES = 20
 
 @click.group("data", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """The semantic benchmarks: which there are, whether yours is complete, and preparing what needs it.
+    """The benchmarks: which there are, whether yours is complete, and preparing what needs it.
 
     \b
     Examples:
@@ -31,7 +32,7 @@ command.add_command(prepare)
 
 @command.command("list")
 def list_them() -> None:
-    """List the benchmarks.
+    """List the benchmarks: the semantic ones, then the referring ones.
 
     `folder` is for your own data: DATA_ROOT/images, label maps of the same names in DATA_ROOT/labels, where a pixel is
     the class id + 1, and DATA_ROOT/classes.txt. If that begins with the line `background`, the value 0 is scored as
@@ -64,24 +65,52 @@ def list_them() -> None:
         )
     header = ("benchmark", "what it is", "classes", "background", "val images", "preset", "`car data prepare` makes")
     print_table(header, rows)
+    click.echo()
+    list_referring()
 
 
 @command.command("check")
 @click.argument("name")
 @click.option("--data-root", type=click.Path(path_type=Path), required=True, help="Where the data are.")
-@click.option("--split", help="train, val, ...; of `folder` the name of a list.  [default: val, or all of `folder`]")
-def check(name: str, data_root: Path, split: str | None) -> int:
+@click.option(
+    "--split",
+    help="train, val, testA, ...; of `folder` the name of a list.  [default: val, test of PhraseCut, all of `folder`]",
+)
+@click.option("--split-by", help="Who made the splits of RefCOCO (unc, google) or RefCOCOg (umd, google).")
+@click.option("--annotations", help="Which of DAVIS: unsupervised or semi-supervised.  [default: unsupervised]")
+def check(name: str, data_root: Path, split: str | None, split_by: str | None, annotations: str | None) -> int:
     """Read every picture of the benchmark NAME.
 
     What cannot be read is reported, a line per picture, and the exit status is 1; of the rest, how many pixels each
-    class has. When files are missing, how they should lie and where they come from is shown, and the status is 3.
+    class has, or how many targets and expressions there are. When files are missing, how they should lie and where they
+    come from is shown, and the status is 3.
 
     \b
     Examples:
       car data check voc21 --data-root VOCdevkit
       car data check ade150 --data-root ADEChallengeData2016 --split train
       car data check folder --data-root mine
+      car data check refcoco --data-root data --split testA
+      car data check refcocog --data-root data --split-by google
+      car data check ref-davis17 --data-root DAVIS --annotations semi-supervised
     """
+    from difflib import get_close_matches
+
+    from car.data import DATASETS, REFERRING
+
+    if name in REFERRING:
+        return check_referring(name, data_root, split, split_by, annotations)
+    if name not in DATASETS and not get_close_matches(name, DATASETS, n=1) and get_close_matches(name, REFERRING, n=1):
+        from car.data import find_referring
+
+        find_referring(name)
+    for option, value in (("--split-by", split_by), ("--annotations", annotations)):
+        if value is not None:
+            raise click.UsageError(f"{option} is for referring benchmarks.")
+    return _check_semantic(name, data_root, split)
+
+
+def _check_semantic(name: str, data_root: Path, split: str | None) -> int:
     from car.cli.progress import progress
     from car.data import MissingDataError, find_benchmark, open_dataset
     from car.data.check import Tally

@@ -6,8 +6,8 @@ from typing import Literal
 
 from car.data.labels import Coding
 
-Part = Literal["images", "truths", "keys", "classes"]
-"""What a layout has: pictures, label maps, the lists of its splits, and a class file."""
+Part = Literal["images", "truths", "keys", "classes", "expressions"]
+"""What a layout has: pictures, label maps or other masks, the lists of its splits, a class file, and expressions."""
 
 ALL = "all"
 """The split of everything that is labelled, where a layout needs no lists."""
@@ -102,3 +102,67 @@ class Benchmark:
             "keys": layout.keys or "",
         }
         return ", ".join(written[part].format(split=self.splits[split]) for part in self.prepared)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file or folder that a referring benchmark is read from; in paths, {split} stands for the split, and {variant}
+    for the variant as it is called on disk.
+
+    part: what it holds.
+    paths: where it may lie below a base, of which the first that is there counts.
+    what: what it is, in a few words.
+    """
+
+    part: Part
+    paths: tuple[str, ...]
+    what: str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the ways that a referring benchmark is split or annotated.
+
+    on_disk: what stands for it in paths.
+    splits: by name, the number of pictures or sequences that a split is published with; None where it is not known.
+    downloads: what it comes from, besides those of the benchmark.
+    """
+
+    on_disk: str
+    splits: Mapping[str, int | None]
+    downloads: tuple[Download, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReferringBenchmark:
+    """One benchmark of the referring catalogue.
+
+    name: as the command line takes it.
+    title: what it is.
+    preset: name of the settings published for it, if any.
+    unit: what a key is: "pictures" or "sequences".
+    bases: folders below the data root that may hold it, "" for the root itself.
+    sources: what it is read from, by role.
+    variants: by name, the default first.
+    variant_option: the argument that names the variant; empty where there is one.
+    default_split: the split that is meant where none is named.
+    choices: the arguments of `open_referring` that change what is read.
+    downloads: what it comes from.
+    """
+
+    name: str
+    title: str
+    preset: str | None
+    unit: Literal["pictures", "sequences"]
+    bases: tuple[str, ...]
+    sources: Mapping[str, Source]
+    variants: Mapping[str, Variant]
+    downloads: tuple[Download, ...]
+    variant_option: str = ""
+    default_split: str = "val"
+    choices: frozenset[str] = frozenset()
+
+    @property
+    def default_variant(self) -> str:
+        """The variant that is meant where none is named."""
+        return next(iter(self.variants))

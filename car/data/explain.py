@@ -3,11 +3,15 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from car.data.benchmark import ALL, CLASS_FILE, Benchmark, Part
 from car.data.labels import described
 from car.errors import MissingError
 from car.wordlists import read_classes
+
+if TYPE_CHECKING:
+    from car.data.referring_layout import Chosen
 
 _KINDS: dict[Part, str] = {"images": "pictures", "truths": "label maps", "keys": "lists"}
 _WIDTH = 48
@@ -36,8 +40,41 @@ def missing_data(benchmark: Benchmark, root: Path, split: str, what: str, parts:
     if made := [_KINDS[part] for part in benchmark.prepared if part in parts]:
         advice.append(f"`{command('prepare', benchmark, root, split)}` makes the {' and '.join(made)}")
     advice.append(f"`{command('check', benchmark, root, split)}` shows how the files should lie")
+    return _error(benchmark.name, what, advice)
+
+
+def missing_referring(chosen: "Chosen", what: str, parts: set[Part]) -> MissingDataError:
+    """The error that says what a referring benchmark misses, and where those parts come from."""
+    sources = [str(each) for each in chosen.downloads if parts & set(each.parts)]
+    advice = [f"get {' and '.join(sources)}", f"`{check_command(chosen)}` shows how the files should lie"]
+    return _error(chosen.benchmark.name, what, advice)
+
+
+def _error(name: str, what: str, advice: Sequence[str]) -> MissingDataError:
     text = "; ".join(advice)
-    return MissingDataError(f"{benchmark.name}: {what}.", f"{text[0].upper()}{text[1:]}.")
+    return MissingDataError(f"{name}: {what}.", f"{text[0].upper()}{text[1:]}.")
+
+
+def check_command(chosen: "Chosen") -> str:
+    """What a user types to check a referring benchmark."""
+    benchmark = chosen.benchmark
+    words = ["car", "data", "check", benchmark.name, "--data-root", str(chosen.root)]
+    if chosen.split != benchmark.default_split:
+        words += ["--split", chosen.split]
+    if chosen.variant != benchmark.default_variant:
+        words += [f"--{benchmark.variant_option.replace('_', '-')}", chosen.variant]
+    return shlex.join(words)
+
+
+def referring_tree(chosen: "Chosen") -> str:
+    """How the files of a referring benchmark should lie below the root, and where they come from; some lines."""
+    bases = either([str(chosen.root / base) for base in chosen.benchmark.bases])
+    lines = [f"{chosen.benchmark.name}, {chosen.described}: in {bases}"]
+    for source in chosen.benchmark.sources.values():
+        first, *others = map(chosen.named, source.paths)
+        lines.append(f"  {first.ljust(_WIDTH)}  {source.what}")
+        lines += [f"    or {each}" for each in others]
+    return "\n".join([*lines, "from", *(f"  {each}" for each in chosen.downloads)])
 
 
 def command(verb: str, benchmark: Benchmark, root: Path, split: str) -> str:

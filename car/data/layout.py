@@ -70,7 +70,7 @@ def find_pictures(benchmark: Benchmark, root: Path, split: str, place: Place) ->
         MissingDataError: the split is empty, or pictures or label maps of it are missing.
     """
     suffix = benchmark.layout.truth_suffix
-    images, truths = _listing(place.images), _listing(place.truths)
+    images, truths = listing(place.images), listing(place.truths)
     if place.keys is None:
         keys = sorted(name.removesuffix(suffix) for name in truths if name.endswith(suffix) and name[0] != ".")
         if not keys:
@@ -96,7 +96,7 @@ def find_pictures(benchmark: Benchmark, root: Path, split: str, place: Place) ->
 def without_truth(place: Place, keys: Iterable[str]) -> list[str]:
     """Names of the pictures in the folder that have none of these keys, sorted."""
     known = set(keys)
-    return sorted(name for name in _listing(place.images) if _is_image(name) and Path(name).stem not in known)
+    return sorted(name for name in listing(place.images) if _is_image(name) and Path(name).stem not in known)
 
 
 def _place(benchmark: Benchmark, base: Path, split: str) -> Place:
@@ -117,7 +117,12 @@ def _place(benchmark: Benchmark, base: Path, split: str) -> Place:
     return Place(base, images, truths, keys, missing)
 
 
-def _listing(folder: Path) -> set[str]:
+def listing(folder: Path) -> set[str]:
+    """Names of what is in a folder.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
         return set(os.listdir(folder))
     except OSError as error:

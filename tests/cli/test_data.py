@@ -28,7 +28,7 @@ def test_help_has_examples(car):
 def test_list(car):
     status, out, err = car("data", "list")
     assert (status, err) == (0, "")
-    lines = dict(zip(["benchmark", *DATASETS], out.splitlines(), strict=True))
+    lines = dict(zip(["benchmark", *DATASETS], out.split("\n\n")[0].splitlines(), strict=True))
     for name, line in lines.items():
         assert line.startswith(f"{name} ")
     assert lines["voc21"].split("  ")[0] == "voc21"
