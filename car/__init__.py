@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from car.errors import CheckpointError as CheckpointError
     from car.errors import InputError as InputError
     from car.errors import MissingError as MissingError
+    from car.referring.load import load_referrer as load_referrer
+    from car.referring.referral import Referral as Referral
     from car.result import Segmentation as Segmentation
     from car.result import Step as Step
     from car.scenes.demo import demo_image as demo_image
@@ -35,6 +37,8 @@ _HOMES = {
     "Step": "car.result",
     "Segmenter": "car.segmenter",
     "load": "car.segmenter",
+    "Referral": "car.referring.referral",
+    "load_referrer": "car.referring.load",
     "demo_image": "car.scenes.demo",
 }
 __all__ = ["__version__", *_HOMES]

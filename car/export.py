@@ -126,7 +126,7 @@ def to_json(result: "Segmentation", image_path: str) -> dict[str, Any]:
         "img_height": height,
         "model": result.model,
         "version": __version__,
-        "config": _plain(result.config),
+        "config": plain(result.config),
         "box_format": "xywh",
         "annotations": list(_annotations(result)),
         "absent": [
@@ -239,13 +239,14 @@ def _score(score: float) -> float | None:
     return round(float(score), _DIGITS) if math.isfinite(score) else None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Nested data as JSON holds it: tuples as lists, numpy's scalars as Python's, what is not finite as None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value

@@ -96,6 +96,10 @@ class ModifiedResNet(nn.Module):
         x = self.avgpool(x)
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
+    def pool_masked(self, features: Tensor, masks: Tensor) -> Tensor:
+        """Embeddings (M, E), not normalised, of one feature map (1, C, h, w) times each of the masks (M, h, w)."""
+        return self.attnpool(features * masks.unsqueeze(1).to(features.dtype))
+
     def forward(self, images: Tensor) -> Tensor:
         """Embedding (B, E), not normalised, of images (B, 3, H, W)."""
         return self.attnpool(self.features(images))

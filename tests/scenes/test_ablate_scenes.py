@@ -19,8 +19,8 @@ from car.vlm.registry import MINI
 from car.wordlists import background_words
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-import ablate_scenes as ablate
 import ablate_measure as measure
+import ablate_scenes as ablate
 import ablate_settings as settings
 import ablate_tables as tables
 from ablate_pictures import choose
