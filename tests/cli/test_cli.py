@@ -1,6 +1,5 @@
 """The command line as a user runs it: arguments in, exit status, stdout, stderr and files out."""
 
-import functools
 import json
 import shutil
 import signal
@@ -198,9 +197,7 @@ def test_ctrl_c_stops_at_once_and_leaves_whole_files(photo, tmp_path):
     for i in range(200):
         (folder / f"{i}.jpg").symlink_to(photo)
     command = [sys.executable, "-m", "car.cli.main", "segment", "in", "-q", "cat", "--out", "out"]
-    # A suite started in the background hands down an ignored SIGINT.
-    default = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=default)
+    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("out/*.json")) and time.monotonic() < deadline:
         time.sleep(0.05)

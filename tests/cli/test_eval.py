@@ -1,6 +1,5 @@
 """`car eval` as a user runs it: arguments in, exit status, stdout, stderr and files out."""
 
-import functools
 import json
 import random
 import re
@@ -53,14 +52,11 @@ def whole(root, tmp_path_factory):
 def started(root, out, *arguments) -> subprocess.Popen:
     """`car eval folder --predictions` as a process of its own."""
     command = ["eval", "folder", "--data-root", root, *FAST, "--out", out, "--predictions", *arguments]
-    # A suite started in the background hands down an ignored SIGINT.
-    default = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
         [sys.executable, "-m", "car.cli.main", *map(str, command)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=default,
     )
 
 
