@@ -52,7 +52,7 @@ def connected(ray: Any, address: str | None, cores: int | None) -> Iterator[None
         cores: of one of our own; by default what the machine has.
 
     Raises:
-        InputError: there is an address, but this process is in a cluster already.
+        InputError: there is an address, but this process is in a cluster already; or it is one of Ray's client ("ray://").
         MissingError: there is no such cluster, or Ray does not start.
     """
     if ray.is_initialized():
@@ -75,9 +75,15 @@ def connected(ray: Any, address: str | None, cores: int | None) -> Iterator[None
 
 def enter(ray: Any, address: str, own: dict[str, Any]) -> None:
     """Start or join a cluster."""
+    resolved = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    if resolved.startswith("ray://"):
+        raise InputError(
+            f"Ray Data does not work from outside of a cluster ({resolved!r}); start on one of its nodes, "
+            "with the address 'auto'."
+        )
     try:
         with uninterrupted(), muted():
-            knock(address)
+            knock(resolved)
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         what = "Ray does not start here" if address == "local" else f"There is no joining a Ray cluster at {address!r}"
@@ -90,7 +96,7 @@ def knock(address: str) -> None:
     Raises:
         OSError: nothing listens at this HOST:PORT. Addresses of other forms are not tried.
     """
-    if found := re.fullmatch(r"(?:ray://)?([^/:]+):(\d+)", address):
+    if found := re.fullmatch(r"([^/:]+):(\d+)", address):
         socket.create_connection((found[1], int(found[2])), timeout=10).close()
 
 
@@ -150,5 +156,6 @@ def uninterrupted() -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, within a line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """What an error says, within a line: of a traceback the end, else the beginning."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return (lines[-1] if re.match(r"[\w.]+(Error|Exception|Exit)\b", lines[-1]) else lines[0])[:200]

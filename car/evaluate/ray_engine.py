@@ -1,8 +1,8 @@
 """Scale-out: pictures streamed by Ray Data through a pool of workers that hold the models, on one machine or many.
 
-Keys travel to the workers a few at a time, outcomes come back as they are done. A worker holds one picture at a time,
-and Ray Data hands out no more keys while results fill its part of the object store, so that memory does not grow with
-the number of pictures.
+Keys travel to the workers one or a few at a time, outcomes come back as they are done. A worker holds one picture at a
+time, and Ray Data hands out no more keys while results fill its part of the object store, so that memory does not grow
+with the number of pictures.
 
 Ray replaces workers that die or whose node is lost, and gives what they had to their successors, for ever. Therefore a
 picture that was begun `ATTEMPTS` times and never finished gets a record that says so, and a few such pictures one after
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 MOST_GIVEN_UP = 3
-BATCH = 4
+GPU_BATCH = 4
+"""Pictures at a time for a worker on a GPU, which is done with one in less time than Ray needs to hand it out."""
+
 log = logging.getLogger(__name__)
 
 
@@ -50,15 +52,16 @@ def outcomes(
         plan: what the job comes to here.
         keys: the pictures.
         workers: how many; as many as the cluster has room for by default.
-        address: a running cluster to join, as `ray.init` takes it ("auto", "HOST:PORT"). Its nodes need this package
-            installed, and all the same versions of it, Ray and Python. By default the cluster that this process is in
-            already; else one on this machine alone, which is shut down in the end.
+        address: "auto" or "HOST:PORT" of a running cluster to join, of which this machine is a node. All its nodes need
+            this package installed, in the same version, and the same versions of Ray and Python. By default the
+            cluster that this process is in already; else one on this machine alone, which is shut down in the end.
 
     Yields:
         The outcome of every picture, once, in any order.
 
     Raises:
-        InputError: a worker comes to another plan; there is no room for one; a certain GPU was asked for.
+        InputError: a worker comes to another plan; there is no room for one; a certain GPU was asked for; or an address
+            of Ray's client ("ray://"), which Ray Data does not work with.
         MissingError: Ray is not installed or not at that address; data or weights are missing on a worker's node.
         CarError: workers die on one picture after the other, or Ray itself fails.
     """
@@ -179,7 +182,7 @@ def answers(ray: Any, job: Job, plan: Plan, keys: Sequence[str], workers: int) -
     node = ray.get_runtime_context().get_node_id()
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
     ledger = ray.remote(num_cpus=0, scheduling_strategy=here)(Ledger).remote()
-    size = max(1, min(BATCH, len(keys) // (4 * workers)))
+    size = max(1, min(GPU_BATCH, len(keys) // (4 * workers))) if plan.device == "cuda" else 1
     batches = -(-len(keys) // size)
     dataset = ray.data.from_items([key.encode(errors="surrogatepass") for key in keys], override_num_blocks=batches)
     dataset = dataset.map_batches(
@@ -190,8 +193,10 @@ def answers(ray: Any, job: Job, plan: Plan, keys: Sequence[str], workers: int) -
         compute=ray.data.ActorPoolStrategy(size=min(workers, batches), max_tasks_in_flight_per_actor=2),
         **({"num_gpus": 1} if plan.device == "cuda" else {"num_cpus": plan.threads}),
     )
-    # Closed by hand: workers are to stop now, not when the last reference to the iterator happens to go.
-    with closing(iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))) as tables:
+    # Nothing is fetched ahead, for Ray would keep each answer back until the next one is there. Closed by hand, workers
+    # stop at once, and not when the last reference to the iterator happens to go.
+    tables = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+    with closing(tables):
         for table in tables:
             yield from map(pickle.loads, table["answer"].to_pylist())
 
@@ -213,8 +218,8 @@ def counted(answers: Iterable[Answer], keys: Sequence[str]) -> "Iterator[Outcome
         given_up = given_up + 1 if answer.begun > ATTEMPTS else 0
         if given_up == MOST_GIVEN_UP:
             raise CarError(f"Workers die on every picture, the last was {record.key!r}. {record.error}")
-        if answer.begun > 1:
-            log.warning("A worker died while it had %r; another has had it since.", record.key)
+        if 1 < answer.begun <= ATTEMPTS:
+            log.warning("A worker died while it had %r, which was done again.", record.key)
         yield answer.result
     if missing:
         raise CarError(f"Ray gave no answer for {len(missing)} pictures, such as {min(missing)!r}; run it again.")

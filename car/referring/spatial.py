@@ -43,6 +43,7 @@ RELATIONS = ("left", "right", "up", "down", "big", "small", "within")
 DIRECTIONS = ("left", "right", "middle", "up", "down")
 """Directions that have a rule; any other word is as none."""
 
+# The more the outside weighs, the larger the masks that win: the paper's values pull against their words.
 PAPER_LAM = {"big": 3.0, "small": 14.0}
 RELEASED_LAM = {"big": 39.0, "small": 3.0}
 

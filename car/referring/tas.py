@@ -31,10 +31,9 @@ from car.referring.proposals import MaskProposals, ProposalSource, stem_of, wind
 from car.referring.rectifier import QUADRANTS, centres, part, region
 from car.referring.referral import Ranked, Referral
 from car.referring.synonyms import Thesaurus, load_thesaurus
-from car.referring.texts import tidy
+from car.referring.texts import TextVectors, tidy
 from car.vlm.model import CLIP
 from car.vlm.preprocess import classifier_views
-from car.vlm.text import TextEncoder
 
 METHOD = "tas"
 BLUR = 75
@@ -114,8 +113,8 @@ class TAS:
         self.captions = captions or CaptionSource(clip=clip)
         self.parse, self.noun_phrases = parse, noun_phrases or chunks
         self.thesaurus = load_thesaurus(thesaurus) if isinstance(thesaurus, str) else thesaurus
-        self.sentences = TextEncoder(clip, truncate=self.settings.truncate)
-        self.phrases = TextEncoder(clip, truncate=True)
+        self.sentences = TextVectors(clip, truncate=self.settings.truncate)
+        self.phrases = TextVectors(clip, truncate=True)
 
     def prepare(self, image: ImageSource, *, proposals: MaskProposals | None = None) -> "PreparedTAS":
         """As `Referrer.prepare`.
@@ -206,9 +205,9 @@ class PreparedTAS:
             negatives = [name for name in self.named if not referrer.thesaurus.near(name, parsed.target)]
             left = region(parsed, as_released=settings.as_released) if settings.rectify else ()
         with self.clock("text"):
-            sentence = referrer.sentences.encode(text.lower())[0]
-            captions = referrer.phrases.encode(self.captions.masks)
-            others = referrer.phrases.encode([f"a photo of {name}" for name in negatives])
+            sentence = F.normalize(referrer.sentences.encode([text.lower()])[0], dim=-1)
+            captions = F.normalize(referrer.phrases.encode(self.captions.masks), dim=-1)
+            others = F.normalize(referrer.phrases.encode([f"a photo of {name}" for name in negatives]), dim=-1)
         scale = referrer.clip.logit_scale.exp().float()
         v, p = (scale * features @ sentence for features in (self.features, captions))
         n = (scale * self.features @ others.T).mean(dim=1) if negatives or settings.as_released else torch.zeros_like(v)

@@ -20,6 +20,7 @@ from car.scenes.scene import scene
 from car.vlm.model import CLIP
 from car.vlm.preprocess import classifier_views
 from car.vlm.registry import load_clip
+from car.vlm.tokenizer import tokenize
 from tests.golden import golden, golden_path
 from tests.models import random_resnet, random_vit
 
@@ -187,7 +188,7 @@ def test_score_is_made_of_its_parts() -> None:
     assert (why["captions"], why["thesaurus"]) == ("said", "built-in")
 
     def direction(text: str) -> torch.Tensor:
-        return tas(clip).phrases.encode(text)[0]
+        return F.normalize(clip.encode_text(tokenize(text)), dim=-1)[0]
 
     crop = picture(IMAGE * MASKS[2][..., None], PROPOSALS, 2)
     feature = F.normalize(clip.encode_image(classifier_views([crop], clip.input_resolution, "crop")), dim=-1)[0]
