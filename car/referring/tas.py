@@ -168,11 +168,12 @@ class PreparedTAS:
         The score of a proposal is its share of a softmax over the candidates, of scores stretched to [0, 1]; 0 where it
         lies outside of what the rectifier leaves.
 
-        `why` holds parser, thesaurus, noun_phrase, the source of the proposals and that of the captions, image_caption,
+        `why` holds parser, thesaurus, noun_phrase, proposals and captions (where they come from), image_caption,
         negatives (what the target is told from), region (the quadrants that the sentence leaves; None for all),
-        rectified (whether that changed the answer), waived (whether the proposals were all too small), kept (the
-        candidates), and for each of these its caption, V, P, N, total and weight; None is not a number. `seconds` of
-        the first expression has the image's stages, too.
+        rectified (whether that changed the answer), rule ("default" or "released"), waived (whether all proposals were
+        too small), kept (the candidates), and for each of these mask_captions, v, p, n (None without negatives), total
+        and weight (its share before it is rectified); None is not a number. `seconds` of the first expression has the
+        image's stages, too.
         """
         text = tidy(expression)
         scores, winner, why = self._judge(text)
