@@ -1,4 +1,4 @@
-"""`car eval`: the semantic benchmarks, a subcommand each; shards joined, runs compared."""
+"""`car eval`: the semantic and the referring benchmarks, a subcommand each; shards joined, runs compared."""
 
 import sys
 from contextlib import ExitStack
@@ -13,10 +13,13 @@ from car.evaluate.markdown import count, per_cent
 
 if TYPE_CHECKING:
     from car.evaluate import Progress
+    from car.evaluate.kinds import AnyJob
 
 SECONDS_BETWEEN_LINES = 60
 MOST_NAMES = 10
 OTHERS = ("merge", "report")
+HOW = ("quiet", "out", "shard", "engine", "workers", "address", "predictions", "overwrite")
+"""Options that say how a job is done, not what it is."""
 DATA = (
     click.option("--data-root", type=click.Path(path_type=Path), required=True, help="Where the data are."),
     click.option(
@@ -48,7 +51,7 @@ class Benchmarks(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         from car.data import list_benchmarks
 
-        return [*list_benchmarks(), *OTHERS]
+        return [*list_benchmarks(), *referring_names(), *OTHERS]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in self.commands:
@@ -57,6 +60,10 @@ class Benchmarks(click.Group):
             from car.cli.eval_report import report
 
             return report
+        if name in referring_names():
+            from car.cli.eval_referring import referring_command
+
+            return referring_command(name)
         return benchmark_command(name) if name in self.list_commands(ctx) else None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple:
@@ -70,8 +77,10 @@ class Benchmarks(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        names = self.list_commands(ctx)
-        for title, part in (("Benchmarks", names[: -len(OTHERS)]), ("Runs", OTHERS)):
+        from car.data import list_benchmarks
+
+        parts = (("Benchmarks", list_benchmarks()), ("Referring benchmarks", referring_names()), ("Runs", OTHERS))
+        for title, part in parts:
             found = [(name, self.get_command(ctx, name)) for name in part]
             with formatter.section(title):
                 formatter.write_dl([(name, each.get_short_help_str(80)) for name, each in found if each])
@@ -92,8 +101,16 @@ def command() -> None:
       car eval folder --data-root mine                                # your own pictures and label maps
       car eval coco-object --data-root coco --shard 3/16              # on one machine of 16; in the end:
       car eval merge runs/coco-object-mini
-      car eval report runs/*
+      car eval refcoco --data-root refer --split testA --method hybridgl
+      car eval report runs/voc21-mini
     """
+
+
+def referring_names() -> list[str]:
+    """The referring benchmarks of pictures."""
+    from car.data import REFERRING
+
+    return [name for name, each in REFERRING.items() if each.unit == "pictures"]
 
 
 def benchmark_command(name: str) -> click.Command:
@@ -126,16 +143,23 @@ def benchmark_command(name: str) -> click.Command:
 
 def start(name: str, options: dict[str, Any]) -> int:
     """Run a benchmark; the exit status."""
-    from car.evaluate import Job, Shard, run
+    from car.evaluate import Job
     from car.slug import slug
 
+    how = {key: options.pop(key) for key in HOW}
     given = settings(options)
-    quiet, out, part, engine = (options.pop(key) for key in ("quiet", "out", "shard", "engine"))
-    how = {key: options.pop(key) for key in ("workers", "address", "predictions", "overwrite")}
+    job = Job(benchmark=name, options=given, **{key: value for key, value in options.items() if value is not None})
+    return carry_out(job, Path("runs") / f"{name}-{slug(job.model)}", how)
+
+
+def carry_out(job: "AnyJob", default: Path, how: dict[str, Any]) -> int:
+    """Run a job as the options of `RUN` say, by default in this folder; the exit status."""
+    from car.evaluate import Shard, run
+
+    quiet, out, part, engine = (how.pop(key) for key in ("quiet", "out", "shard", "engine"))
     if engine is not None:
         how["engine"] = engine
-    job = Job(benchmark=name, options=given, **{key: value for key, value in options.items() if value is not None})
-    folder = out or Path("runs") / f"{name}-{slug(job.model)}"
+    folder = out or default
     shard = None if part is None else Shard.parse(part)
     with ExitStack() as stack:
         watch = Watch(stack, quiet)
@@ -196,7 +220,7 @@ class Watch:
 
     @staticmethod
     def _note(progress: "Progress") -> str:
-        return f"mIoU {per_cent(progress.miou)} so far"
+        return f"{progress.measure} {per_cent(progress.miou)} so far"
 
 
 @command.command("merge", short_help="Join shards, or any parts of a run, into one.")

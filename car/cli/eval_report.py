@@ -35,25 +35,28 @@ def report(runs: tuple[Path, ...], out: Path | None, plots: bool, overwrite: boo
       car eval report runs/voc21 runs/theta-0.5 runs/no-crf --out compared --plots
     """
     from car.evaluate.compare import Comparison
+    from car.evaluate.kinds import report_of
     from car.evaluate.plots import check_matplotlib, write_plots
-    from car.evaluate.report import Report
 
     if plots and out is None:
         raise InputError("`--plots` needs a folder to draw to: add `--out`.")
     if plots:
         check_matplotlib()
     names = labels(runs)
-    if out is not None and not overwrite:
-        refuse_existing([path for path in outputs(out, names, plots=plots) if path.exists()])
-    counted = dict(zip(names, count([opened(run) for run in runs], quiet=quiet), strict=True))
-    told = Comparison(counted) if len(counted) > 1 else Report.of(*counted.values())
+    found = [opened(run) for run in runs]
+    check_kinds(found, plots=plots)
+    written = [] if out is None else outputs(out, found[0], names, plots=plots)
+    if not overwrite:
+        refuse_existing([path for path in written if path.exists()])
+    counted = dict(zip(names, count(found, quiet=quiet), strict=True))
+    told = Comparison(counted) if len(counted) > 1 else report_of(*counted.values())
     if out is not None:
         told.write(out)
     click.echo(told.page, nl=False)
     if plots and out is not None:
         write_plots(out, counted)
     if out is not None and not quiet:
-        click.echo(f"Written to {out}: {', '.join(path.name for path in outputs(out, names, plots=plots))}.", err=True)
+        click.echo(f"Written to {out}: {', '.join(path.name for path in written)}.", err=True)
     return conclude(counted)
 
 
@@ -79,13 +82,13 @@ def labels(runs: Sequence[Path]) -> list[str]:
     return names
 
 
-def outputs(out: Path, names: Sequence[str], *, plots: bool) -> list[Path]:
+def outputs(out: Path, first: "RunDirectory", names: Sequence[str], *, plots: bool) -> list[Path]:
     """What is written to the folder, the pages first."""
     from car.evaluate import compare
     from car.evaluate import plots as drawn
-    from car.evaluate import report as single
+    from car.evaluate.kinds import report_files
 
-    texts = compare.FILES if len(names) > 1 else single.FILES
+    texts = compare.FILES if len(names) > 1 else report_files(first.plan)
     return [out / name for name in (*reversed(texts), *(drawn.files(names) if plots else ()))]
 
 
@@ -96,15 +99,30 @@ def opened(folder: Path) -> "RunDirectory":
     return RunDirectory(folder)
 
 
+def check_kinds(runs: Sequence["RunDirectory"], *, plots: bool) -> None:
+    """Refuse to compare or draw runs of referring benchmarks.
+
+    Raises:
+        InputError: there is one.
+    """
+    from car.evaluate.plan import Plan
+
+    referring = [run for run in runs if not isinstance(run.plan, Plan)]
+    if referring and (plots or len(runs) > 1):
+        raise InputError(
+            f"{str(referring[0].folder)!r} is a run of a referring benchmark: give it alone, and without `--plots`."
+        )
+
+
 def count(runs: Sequence["RunDirectory"], *, quiet: bool) -> list["Statistics"]:
     """The statistics of runs, with a progress bar."""
     from car.cli.progress import progress
-    from car.evaluate.statistics import Statistics
+    from car.evaluate.kinds import statistics_of
 
     counted = []
     with progress(sum(map(len, runs)), quiet=quiet) as advance:
         for run in runs:
-            statistics = Statistics(run.plan, run.own_keys)
+            statistics = statistics_of(run.plan, run.own_keys)
             for record in run.records():
                 statistics.add(record)
                 advance()

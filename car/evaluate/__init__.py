@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from car.evaluate.evaluator import Evaluator as Evaluator
     from car.evaluate.evaluator import Outcome as Outcome
     from car.evaluate.job import Job as Job
+    from car.evaluate.job import ReferringJob as ReferringJob
     from car.evaluate.merging import Merged as Merged
     from car.evaluate.merging import merge as merge
     from car.evaluate.plan import Plan as Plan
@@ -31,6 +32,7 @@ _HOMES = {
     "Plan": "car.evaluate.plan",
     "Progress": "car.evaluate.runner",
     "Record": "car.evaluate.record",
+    "ReferringJob": "car.evaluate.job",
     "Report": "car.evaluate.report",
     "RunDirectory": "car.evaluate.run_directory",
     "Shard": "car.evaluate.shards",

@@ -20,6 +20,7 @@ from car.errors import InputError
 from car.evaluate.job import Job
 from car.evaluate.plan import Plan, PlannedPass, key_lines
 from car.evaluate.record import Pass, Record, cells_of
+from car.evaluate.referring_record import ReferringRecord
 from car.evaluate.words import askable, class_words
 from car.metrics.semantic import confusion
 from car.result import Segmentation
@@ -36,11 +37,12 @@ PACKAGES = ("torch", "numpy", "scipy", "opencv-python-headless", "Pillow")
 class Outcome:
     """What comes of one picture.
 
-    record: what is kept of it.
-    labels: predicted label map (H, W) uint16, 0 is background and i + 1 class i; None where there is an error.
+    record: what is kept of it, of the kind of the run.
+    labels: predicted label map (H, W) uint16, 0 is background and i + 1 class i; None where there is an error,
+        and in a referring run.
     """
 
-    record: Record
+    record: Record | ReferringRecord
     labels: np.ndarray | None = None
 
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from car.errors import InputError
+from car.evaluate.kinds import AnyRecord, AnyReport, write_report
 from car.evaluate.plan import differences
-from car.evaluate.record import Record
-from car.evaluate.report import Report, write_report
 from car.evaluate.run_directory import RUN, RunDirectory
 from car.evaluate.run_writer import RunWriter, in_short
 from car.export import make_folder, reported, write_atomically
@@ -24,7 +23,7 @@ class Merged:
     folder: where it is.
     """
 
-    report: Report
+    report: AnyReport
     missing: Sequence[str]
     folder: Path
 
@@ -119,8 +118,8 @@ def _choose(runs: Sequence[RunDirectory]) -> dict[str, int]:
     return chosen
 
 
-def _result(run: RunDirectory, key: str) -> Record:
-    return replace(Record.from_line(next(run.lines([key]))), seconds={})
+def _result(run: RunDirectory, key: str) -> AnyRecord:
+    return replace(run.parse(next(run.lines([key]))), seconds={})
 
 
 def _copy(key: str, runs: Sequence[RunDirectory], chosen: int, writer: RunWriter) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from car.errors import InputError
 
@@ -102,7 +102,14 @@ def key_lines(keys: Iterable[str]) -> bytes:
     return "".join(f"{key}\n" for key in keys).encode(errors="surrogateescape")
 
 
-def differences(there: Plan, here: Plan) -> list[str]:
+class Planned(Protocol):
+    """A plan of any kind."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+
+
+def differences(there: Planned, here: Planned) -> list[str]:
     """What two plans differ in, one text each, consequences last: "config.theta is 0.6 there, 0.5 here"."""
     old, new = (dict(flat(plan.to_dict())) for plan in (there, here))
     return [

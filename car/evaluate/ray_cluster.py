@@ -22,6 +22,7 @@ SETTINGS = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # drops what its daemons have printed on our standard output
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns of what will be so one day
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # SIGTERM is to end a run, not to dump it
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # a late call is not to start another cluster
 }
 """Environment variables, which Ray reads when it is imported."""
 
@@ -68,6 +69,7 @@ def connected(ray: Any, address: str | None, cores: int | None) -> Iterator[None
         yield
     finally:
         with uninterrupted():
+            settle()
             ray.shutdown()
         if in_main_thread:
             signal.signal(signal.SIGTERM, handler)
@@ -98,6 +100,13 @@ def knock(address: str) -> None:
     """
     if found := re.fullmatch(r"([^/:]+):(\d+)", address):
         socket.create_connection((found[1], int(found[2])), timeout=10).close()
+
+
+def settle() -> None:
+    """Wait for those threads of Ray Data that talk to the cluster: if it goes first, Ray can end this process."""
+    for thread in threading.enumerate():
+        if thread.name.startswith(("StreamingExecutor", "iter_threaded", "ray-data")):
+            thread.join(timeout=30)
 
 
 @contextmanager

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 from car import __version__
 from car.errors import CarError, CheckpointError, InputError, MissingError
-from car.evaluate.job import Job
-from car.evaluate.plan import Plan, differences
+from car.evaluate.kinds import AnyJob, AnyPlan, evaluator_of, failed_record
+from car.evaluate.plan import differences
 from car.evaluate.ray_cluster import connected, import_ray, one_line, silent
-from car.evaluate.record import Record
 
 if TYPE_CHECKING:
     from car.evaluate.evaluator import Evaluator, Outcome
+    from car.evaluate.referring_evaluator import ReferringEvaluator
 
 ATTEMPTS = 3
 MOST_GIVEN_UP = 3
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 def outcomes(
-    job: Job, plan: Plan, keys: Sequence[str], *, workers: int | None = None, address: str | None = None
+    job: AnyJob, plan: AnyPlan, keys: Sequence[str], *, workers: int | None = None, address: str | None = None
 ) -> "Iterator[Outcome]":
     """Evaluate pictures on Ray workers.
 
@@ -122,7 +122,7 @@ class Worker:
         node: id of the node that needs no naming in errors.
     """
 
-    def __init__(self, job: Job, plan: Plan, ledger: Any, folder: str, node: str) -> None:
+    def __init__(self, job: AnyJob, plan: AnyPlan, ledger: Any, folder: str, node: str) -> None:
         self.job, self.plan, self.ledger, self.node = job, plan, ledger, node
         with suppress(OSError):
             os.chdir(folder)
@@ -143,7 +143,7 @@ class Worker:
 
         if begun > ATTEMPTS:
             reason = f"Its worker died, {ATTEMPTS} times. If it is short of memory, fewer workers have more each."
-            return Answer(Outcome(Record(key, error=reason)), begun)
+            return Answer(Outcome(failed_record(self.plan, key, reason)), begun)
         result = self.refusal or self.evaluator(key)
         self.ledger.finish.remote(key)
         return Answer(result, begun)
@@ -170,14 +170,12 @@ class Worker:
         return differences(self.evaluator.plan, self.plan)
 
     @cached_property
-    def evaluator(self) -> "Evaluator":
+    def evaluator(self) -> "Evaluator | ReferringEvaluator":
         """The models, on this worker's cores or GPU."""
-        from car.evaluate.evaluator import Evaluator
-
-        return Evaluator(self.job)
+        return evaluator_of(self.job)
 
 
-def answers(ray: Any, job: Job, plan: Plan, keys: Sequence[str], workers: int) -> Generator[Answer, None, None]:
+def answers(ray: Any, job: AnyJob, plan: AnyPlan, keys: Sequence[str], workers: int) -> Generator[Answer, None, None]:
     """What workers say of the pictures, in any order."""
     node = ray.get_runtime_context().get_node_id()
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
@@ -225,7 +223,7 @@ def counted(answers: Iterable[Answer], keys: Sequence[str]) -> "Iterator[Outcome
         raise CarError(f"Ray gave no answer for {len(missing)} pictures, such as {min(missing)!r}; run it again.")
 
 
-def room(ray: Any, job: Job, plan: Plan, workers: int | None) -> int:
+def room(ray: Any, job: AnyJob, plan: AnyPlan, workers: int | None) -> int:
     """How many workers to have: those asked for, or as many as the nodes have room for."""
     unit, each = ("GPU", 1) if plan.device == "cuda" else ("CPU", plan.threads)
     has = [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from car.errors import InputError
-from car.evaluate.plan import Plan, key_lines
-from car.evaluate.record import Record
+from car.evaluate.kinds import AnyPlan, AnyRecord, plan_from, record_from
+from car.evaluate.plan import key_lines
 from car.evaluate.shards import Shard
 
 RUN, KEYS, RECORDS, PREDICTIONS = "run.json", "keys.txt", "records.jsonl", "predictions"
@@ -30,7 +30,7 @@ RUN, KEYS, RECORDS, PREDICTIONS = "run.json", "keys.txt", "records.jsonl", "pred
 class Settings(NamedTuple):
     """What a run does: its plan, the part of it or None for all, and where the data was."""
 
-    plan: Plan
+    plan: AnyPlan
     shard: Shard | None
     data_root: str
 
@@ -76,9 +76,17 @@ class RunDirectory:
     def __len__(self) -> int:
         return len(self._offsets)
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[AnyRecord]:
         """The record of every picture that has one, in the order of keys, read one by one."""
-        return map(Record.from_line, self.lines(sorted(self._offsets)))
+        return map(self.parse, self.lines(sorted(self._offsets)))
+
+    def parse(self, line: str | bytes) -> AnyRecord:
+        """The record that a line of this run holds.
+
+        Raises:
+            InputError: it holds none.
+        """
+        return record_from(self.plan, line)
 
     def lines(self, keys: Iterable[str]) -> Iterator[bytes]:
         """The lines, with their ends, that hold the records of these pictures."""
@@ -106,7 +114,7 @@ class RunDirectory:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     return
-                record = _record(line)
+                record = self._record(line)
                 if record is None or record.key not in known:
                     raise InputError(
                         f"{str(path)!r} is damaged: line {number} is no record of this run. Without that line, its "
@@ -114,7 +122,13 @@ class RunDirectory:
                     )
                 self._note(record, len(line))
 
-    def _note(self, record: Record, length: int) -> None:
+    def _record(self, line: bytes) -> AnyRecord | None:
+        try:
+            return self.parse(line)
+        except InputError:
+            return None
+
+    def _note(self, record: AnyRecord, length: int) -> None:
         """Note a record that begins where the last one ended."""
         self._offsets[record.key] = self._end
         self._end += length
@@ -138,7 +152,7 @@ def read_settings(folder: Path) -> Settings:
     try:
         values = json.loads(content)
         shard = None if values["shard"] is None else Shard.parse(values["shard"])
-        return Settings(Plan.from_dict(values["plan"]), shard, str(values["data_root"]))
+        return Settings(plan_from(values["plan"]), shard, str(values["data_root"]))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{str(path)!r} is damaged, or of another version of car.") from None
 
@@ -156,10 +170,3 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"Cannot read {str(path)!r}: {error.strerror}.") from None
-
-
-def _record(line: bytes) -> Record | None:
-    try:
-        return Record.from_line(line)
-    except InputError:
-        return None

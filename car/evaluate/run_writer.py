@@ -12,8 +12,8 @@ from typing import Self
 import numpy as np
 
 from car.errors import InputError
+from car.evaluate.kinds import AnyPlan, AnyRecord
 from car.evaluate.plan import Plan, differences, key_lines
-from car.evaluate.record import Record
 from car.evaluate.report import FILES
 from car.evaluate.run_directory import KEYS, PREDICTIONS, RECORDS, RUN, RunDirectory, read_keys, read_settings
 from car.evaluate.shards import Shard
@@ -52,7 +52,7 @@ class RunWriter(RunDirectory):
     def __init__(
         self,
         folder: str | Path,
-        plan: Plan,
+        plan: AnyPlan,
         keys: Sequence[str],
         *,
         data_root: str | Path,
@@ -88,7 +88,7 @@ class RunWriter(RunDirectory):
         """Let others write the run."""
         os.close(self._file)
 
-    def append(self, record: Record) -> None:
+    def append(self, record: AnyRecord) -> None:
         """Add the record of a picture; on return, it is on the disk.
 
         Raises:
@@ -103,7 +103,7 @@ class RunWriter(RunDirectory):
         Raises:
             CarError: writing failed; nothing was added.
         """
-        record = Record.from_line(line)
+        record = self.parse(line)
         with reported(self.folder / RECORDS):
             try:
                 if os.write(self._file, line) < len(line):
@@ -126,8 +126,11 @@ class RunWriter(RunDirectory):
         """Keep a predicted label map (H, W), 0 is background, i + 1 is class i; the picture's record is to follow.
 
         Raises:
+            InputError: the run is of another kind.
             CarError: writing failed.
         """
+        if not isinstance(self.plan, Plan):
+            raise InputError("Label maps are kept of semantic benchmarks alone.")
         path = self.prediction(key)
         make_folder(path.parent)
         write_labels(path, labels, len(self.plan.classes))
@@ -145,7 +148,7 @@ class RunWriter(RunDirectory):
         if key in (".", "..") or Path(key).name != key or key.splitlines() != [key] or "\0" in key:
             raise InputError(f"A picture cannot be called {key!r}: results could not be kept under that name.")
 
-    def _refuse_others(self, plan: Plan, shard: Shard | None, overwrite: bool) -> None:
+    def _refuse_others(self, plan: AnyPlan, shard: Shard | None, overwrite: bool) -> None:
         """InputError where something else is in the folder than a run, or one of this plan and shard."""
         if not (self.folder / RUN).exists():
             files = [self.folder / name for name in (RECORDS, KEYS, PREDICTIONS, *FILES)]
@@ -154,14 +157,14 @@ class RunWriter(RunDirectory):
         elif not overwrite:
             self._refuse_other_run(plan, shard)
 
-    def _refuse_other_run(self, plan: Plan, shard: Shard | None) -> None:
+    def _refuse_other_run(self, plan: AnyPlan, shard: Shard | None) -> None:
         there, part, _ = read_settings(self.folder)
         if part != shard:
             raise InputError(f"{str(self.folder)!r} holds {named(part)}, not {named(shard)}. {ADVICE}")
         if found := differences(there, plan):
             raise InputError(f"{str(self.folder)!r} holds another run: {in_short(found)}. {ADVICE}")
 
-    def _write_settings(self, plan: Plan, keys: Sequence[str], shard: Shard | None, data_root: str | Path) -> None:
+    def _write_settings(self, plan: AnyPlan, keys: Sequence[str], shard: Shard | None, data_root: str | Path) -> None:
         """Say what is to be done, after clearing what a kill left of unfinished files."""
         for path in (*self.folder.glob(".*.tmp"), *(self.folder / PREDICTIONS).glob(".*.tmp")):
             if _UNFINISHED.fullmatch(path.name):

@@ -4,19 +4,22 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from car.errors import InputError
-from car.evaluate.evaluator import Evaluator, Outcome
-from car.evaluate.job import Job
-from car.evaluate.plan import Plan
-from car.evaluate.record import Record
-from car.evaluate.report import Report, write_report
+from car.evaluate.evaluator import Outcome
+from car.evaluate.kinds import (
+    AnyJob,
+    AnyPlan,
+    AnyRecord,
+    AnyReport,
+    check_predictions,
+    evaluator_of,
+    tally_of,
+    write_report,
+)
 from car.evaluate.run_writer import RunWriter
 from car.evaluate.shards import Shard
-from car.evaluate.statistics import rules_of
-from car.metrics.semantic import semantic_scores
 
 ENGINES = ("local", "ray")
 Evaluate = Callable[[Sequence[str]], Iterable[Outcome]]
@@ -36,33 +39,32 @@ class Progress:
     def __init__(self, run: RunWriter, missing: Sequence[str]) -> None:
         self.folder, self.total = run.folder, len(run.own_keys)
         self.there = self.done = self.total - len(missing)
-        self.record: Record | None = None
-        self._rule = next(iter(rules_of(run.plan.background).values()))
-        self._confusion = np.zeros((len(run.plan.classes) + 1,) * 2, np.int64)
+        self.record: AnyRecord | None = None
+        self._tally: Any = tally_of(run.plan)
         to_do = set(missing)
         for record in run.records():
             if record.key not in to_do:
-                self._count(record)
+                self._tally.add(record)
+
+    @property
+    def measure(self) -> str:
+        """What the main score of the benchmark is called: mIoU, or gIoU."""
+        return self._tally.measure
 
     @property
     def miou(self) -> float:
-        """mIoU in [0, 1] of the pictures so far; NaN where no pixel was counted."""
-        return semantic_scores(self._confusion[self._rule.row :, self._rule.column :]).miou
+        """That score in [0, 1] of the pictures so far, `measure` tells which; NaN where nothing was counted."""
+        return self._tally.value
 
-    def add(self, record: Record) -> None:
+    def add(self, record: AnyRecord) -> None:
         """One more picture."""
         self.done += 1
         self.record = record
-        self._count(record)
-
-    def _count(self, record: Record) -> None:
-        if record.cells:
-            rows, columns, pixels = np.array(record.cells).T
-            self._confusion[rows, columns] += pixels
+        self._tally.add(record)
 
 
 def run(
-    job: Job,
+    job: AnyJob,
     out: str | Path,
     *,
     engine: str = "local",
@@ -72,7 +74,7 @@ def run(
     predictions: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
-) -> Report:
+) -> AnyReport:
     """Evaluate the pictures of a job that have no result yet, and write the report of all.
 
     Pictures that failed before are tried again. However often a run was stopped, and whatever engine did it, its
@@ -84,7 +86,7 @@ def run(
         engine: "local", in this process, or "ray".
         shard: do this part alone.
         workers, address: of the engine "ray"; see `car.evaluate.ray_engine.outcomes`.
-        predictions: keep the predicted label maps, too.
+        predictions: keep the predicted label maps, too; of semantic benchmarks alone.
         overwrite: begin anew, whatever run is there.
         on_progress: told before the first picture and after each.
 
@@ -92,10 +94,12 @@ def run(
         The report, of the shard's pictures where there is one; it is not complete if some pictures failed.
 
     Raises:
-        InputError: as `Evaluator` and `RunWriter` do, or an unknown engine.
+        InputError: as `Evaluator` and `RunWriter` do, an unknown engine, or predictions of a referring job.
         MissingError: as `Evaluator` does, or the engine is not installed.
         CarError: writing failed.
     """
+    if predictions:
+        check_predictions(job)
     plan, keys, evaluate = engaged(job, engine, workers, address)
     folder = Path(out) if shard is None else Path(out) / shard.folder
     with RunWriter(folder, plan, keys, data_root=job.data_root, shard=shard, overwrite=overwrite) as run:
@@ -119,17 +123,19 @@ def each(evaluate: Evaluate, keys: Sequence[str]) -> Generator[Outcome, None, No
         yield from evaluate(keys)
 
 
-def engaged(job: Job, engine: str, workers: int | None, address: str | None) -> tuple[Plan, Sequence[str], Evaluate]:
+def engaged(
+    job: AnyJob, engine: str, workers: int | None, address: str | None
+) -> tuple[AnyPlan, Sequence[str], Evaluate]:
     """A job's plan, its keys, and what turns keys into outcomes."""
     if engine not in ENGINES:
         raise InputError(f"Expected argument `engine` to be one of {', '.join(ENGINES)}, but got {engine!r}.")
     if engine == "local":
         if workers is not None or address is not None:
             raise InputError("Workers and a Ray address are for the engine 'ray'.")
-        evaluator = Evaluator(job)
+        evaluator = evaluator_of(job)
         return evaluator.plan, evaluator.keys, partial(map, evaluator)
     from car.evaluate.ray_engine import outcomes
 
     # The models that this one holds are let go before the workers load theirs.
-    evaluator = Evaluator(job)
+    evaluator = evaluator_of(job)
     return evaluator.plan, evaluator.keys, partial(outcomes, job, evaluator.plan, workers=workers, address=address)

@@ -97,6 +97,31 @@ class LoopStatistics:
         return sum(pictures for steps, pictures in self.steps.items() if steps >= step)
 
 
+class SemanticTally:
+    """The mIoU of the pictures so far, as published.
+
+    Attributes:
+        measure: what it is called.
+    """
+
+    measure = "mIoU"
+
+    def __init__(self, plan: Plan) -> None:
+        self._rule = next(iter(rules_of(plan.background).values()))
+        self._confusion = np.zeros((len(plan.classes) + 1,) * 2, np.int64)
+
+    @property
+    def value(self) -> float:
+        """In [0, 1]; NaN where no pixel was counted."""
+        return semantic_scores(self._confusion[self._rule.row :, self._rule.column :]).miou
+
+    def add(self, record: Record) -> None:
+        """One more picture."""
+        if record.cells:
+            rows, columns, pixels = np.array(record.cells).T
+            self._confusion[rows, columns] += pixels
+
+
 class Statistics:
     """Sums over records, whatever their order; no record is kept.
 

@@ -93,6 +93,7 @@ class GlobalLocal:
         settings: GlobalLocalSettings | None = None,
         parse: Callable[[str], Parsed] = parse,
     ) -> None:
+        self.clip = clip
         self.settings = settings or GlobalLocalSettings()
         self.proposals = proposals or ProposalSource()
         self.encoder = make_encoder(clip, self.settings.masked_blocks)

@@ -192,9 +192,9 @@ class ProposalSource:
     def _find(self, image: np.ndarray, stem: str | None) -> np.ndarray:
         if isinstance(self._proposer, FolderOfMasks):
             return self._proposer(image, stem)
-        if not self.keep or self._identity is None:
+        if not self.keep or self.identity is None:
             return self._proposer(image)
-        path = proposals_folder() / f"{content_key(image, self._identity)}.json"
+        path = proposals_folder() / f"{content_key(image, self.identity)}.json"
         masks = read(path, image)
         if masks is None:
             masks = self._proposer(image)
@@ -202,7 +202,7 @@ class ProposalSource:
         return masks
 
     @cached_property
-    def _identity(self) -> Mapping[str, Any] | None:
+    def identity(self) -> Mapping[str, Any] | None:
         """What the proposer's masks depend on besides the image; None where that is not known."""
         if isinstance(self._proposer, LazySam):
             return self._proposer.identity()

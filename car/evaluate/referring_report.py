@@ -1,0 +1,184 @@
+"""The report of one referring run: the same bytes for the same records, whatever their order.
+
+    report.md      for people
+    report.json    all figures but the seconds
+    timing.json    seconds per stage
+
+Shares and IoU are in [0, 1], rounded to 10 digits, None where they are not defined; published figures are in per cent.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from car.evaluate.figures import rounded
+from car.evaluate.markdown import count, per_cent, within
+from car.evaluate.referring_page import page, protocol_of
+from car.evaluate.referring_plan import ReferringPlan
+from car.evaluate.referring_published import published
+from car.evaluate.referring_record import ReferringRecord
+from car.evaluate.referring_statistics import ReferringStatistics, main_measure
+from car.evaluate.report import write_texts
+from car.export import dumps
+
+FILES = ("timing.json", "report.md", "report.json")
+"""What `ReferringReport.write` writes, in the order it does."""
+
+
+@dataclass(frozen=True)
+class ReferringReport:
+    """A referring run's results.
+
+    figures: content of report.json.
+    timing: content of timing.json.
+    """
+
+    figures: Mapping[str, Any]
+    timing: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, statistics: ReferringStatistics) -> "ReferringReport":
+        """The report of what was counted."""
+        return cls(figures(statistics), seconds(statistics))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every picture has a result: none failed, none is missing."""
+        return self.figures["complete"]
+
+    @property
+    def page(self) -> str:
+        """Content of report.md."""
+        return page(self.figures)
+
+    @property
+    def summary(self) -> str:
+        """A few lines for the terminal."""
+        lines = [self._result(), self._coverage()]
+        lines += [f"published: {each}" for each in self._published()]
+        if self.timing["images"]:
+            lines.append(self._split())
+        return "\n".join(lines)
+
+    def write(self, folder: str | Path) -> None:
+        """Write the three files, each whole or not at all; report.json last.
+
+        Raises:
+            InputError: the folder cannot be made.
+            CarError: writing failed.
+        """
+        contents = (dumps(self.timing) + "\n", self.page, dumps(self.figures) + "\n")
+        write_texts(folder, dict(zip(FILES, contents, strict=True)))
+
+    def _result(self) -> str:
+        values, plan = self.figures, self.figures["plan"]
+        if not values["answers"]["scored"]:
+            return f"{values['benchmark']} {values['split']}: no result"
+        scores = ", ".join(f"{name} {per_cent(value, digits=2)}" for name, value in values["scores"].items())
+        return (
+            f"{values['benchmark']} {values['split']}, {plan['method']}, {protocol_of(plan)}: {scores}; "
+            f"{values['main']} {within(values['interval'])}"
+        )
+
+    def _coverage(self) -> str:
+        images, answers = self.figures["images"], self.figures["answers"]
+        others = [f"{count(images[kind])} {kind}" for kind in ("failed", "missing", "skipped") if images[kind]]
+        others += [f"{count(answers['failed'])} answers failed"] if answers["failed"] else []
+        line = f"{count(images['evaluated'])} of {count(images['all'])} images, {count(answers['scored'])} answers"
+        return f"{line}; {', '.join(others)}" if others else line
+
+    def _published(self) -> list[str]:
+        return [
+            f"{each['method']}, per {each['protocol']}: "
+            + ", ".join(f"{name} {value:.2f}" for name, value in each["scores"].items())
+            for each in self.figures["published_per_cent"]
+            if each["protocol"] == self.figures["plan"]["protocol"]
+        ]
+
+    def _split(self) -> str:
+        stages, per_answer = self.timing["seconds_per_image"], self.timing["seconds_per_answer"]
+        whole = stages["all"]["mean"]
+        shares = ", ".join(
+            f"{stage} {per_cent(each['mean'] / whole if whole else None, digits=0)} %"
+            for stage, each in stages.items()
+            if stage != "all"
+        )
+        each = "" if per_answer is None else f", {per_answer:.3f} s per answer"
+        return f"{whole:.3f} s per image{each}: {shares}"
+
+
+def figures(statistics: ReferringStatistics) -> dict[str, Any]:
+    """All numbers of a run but the seconds; equal for equal records, whatever their order."""
+    plan = statistics.plan
+    return {
+        "kind": plan.kind,
+        "benchmark": plan.benchmark,
+        "split": plan.split,
+        "images": {
+            "all": len(statistics.keys),
+            "evaluated": len(statistics.evaluated),
+            "failed": len(statistics.failures),
+            "missing": len(statistics.missing),
+            "without_proposals": statistics.without_proposals,
+            "skipped": len(statistics.skipped),
+        },
+        "targets": {"counted": statistics.targets, "no_target": statistics.no_targets},
+        "answers": {
+            "scored": statistics.answers,
+            "nothing_found": statistics.nothing_found,
+            "failed": statistics.failed_answers,
+        },
+        "complete": statistics.complete,
+        "main": main_measure(plan),
+        "scores": scores(statistics),
+        "interval": [rounded(end) for end in statistics.interval()],
+        "published_per_cent": [asdict_of(each) for each in published(plan.benchmark, plan.variant, plan.split)],
+        "problems": [
+            {"image": key, "target": target, "problems": list(statistics.problems[key, target])}
+            for key, target in sorted(statistics.problems)
+        ],
+        "failures": {key: statistics.failures[key] for key in statistics.keys if key in statistics.failures},
+        "missing": statistics.missing,
+        "skipped": [key for key in statistics.keys if key in statistics.skipped],
+        "plan": plan.to_dict(),
+    }
+
+
+def scores(statistics: ReferringStatistics) -> dict[str, float | None]:
+    """Scores by the name of their measure, the main one first."""
+    plain = statistics.scores()
+    if not statistics.plan.generalized:
+        found = {"mIoU": plain.miou, "oIoU": plain.oiou, **{f"P@{x}": plain.precision[x] for x in plain.precision}}
+        return {name: rounded(value) for name, value in found.items()}
+    each = statistics.generalized()
+    found = {"gIoU": each.giou, "cIoU": each.ciou, "N-acc": each.n_acc, "T-acc": each.t_acc}
+    found |= {f"Pr@{x}": value for x, value in each.precision.items()}
+    return {name: rounded(value) for name, value in {**found, "mIoU": plain.miou}.items()}
+
+
+def seconds(statistics: ReferringStatistics) -> dict[str, Any]:
+    """Wall time per picture by stage, the longest first, then of all stages; and per answer."""
+    stages = statistics.timings()
+    return {
+        "images": len(statistics.evaluated),
+        "answers": statistics.answers,
+        "seconds_per_answer": round(stages["all"].sum / statistics.answers, 6) if statistics.answers else None,
+        "seconds_per_image": {
+            stage: {name: round(value, 6) for name, value in asdict(each).items()} for stage, each in stages.items()
+        },
+    }
+
+
+def asdict_of(each: Any) -> dict[str, Any]:
+    """A published result as plain data."""
+    return {**each._asdict(), "scores": dict(each.scores)}
+
+
+def write_report(
+    folder: str | Path, plan: ReferringPlan, keys: Sequence[str], records: Iterable[ReferringRecord]
+) -> ReferringReport:
+    """Count a run's records and write its report to its folder; as `car.evaluate.report.write_report`."""
+    report = ReferringReport.of(ReferringStatistics.of(plan, keys, records))
+    report.write(folder)
+    return report
