@@ -89,6 +89,28 @@ def polygons(mask: np.ndarray) -> list[list[int]]:
     return [corners((contour[:, 0] + 1) // 2).ravel().tolist() for contour in found]
 
 
+def cut_polygons(mask: np.ndarray) -> list[list[int]]:
+    """As `polygons`, of a mask with holes too: it is cut from top to bottom through each."""
+    strips = ((np.array([left, 0]), polygons(part)) for left, part in cut(mask))
+    return [(np.reshape(each, (-1, 2)) + shift).ravel().tolist() for shift, found in strips for each in found]
+
+
+def cut(mask: np.ndarray, left: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+    """Upright strips of a mask that have no holes, none empty, each with the column that it begins at."""
+    found, tree = cv2.findContours(np.pad(mask, 1).view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    hole = next(
+        (contour for contour, (*_, parent) in zip(found, tree[0] if found else (), strict=True) if parent >= 0), None
+    )
+    if hole is None:
+        if found:
+            yield left, mask
+        return
+    outer, _, width, _ = cv2.boundingRect(hole)
+    middle = outer + width // 2 - 1
+    yield from cut(mask[:, :middle], left)
+    yield from cut(mask[:, middle:], left + middle)
+
+
 def corners(outline: np.ndarray) -> np.ndarray:
     """The points (n, 2) of a closed outline of level and upright lines at which it turns."""
     outline = outline[(outline != np.roll(outline, 1, axis=0)).any(axis=1)]

@@ -2,13 +2,15 @@
 
 import io
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, TypeVar
 
 import cv2
 import numpy as np
 from benchmarks_annotations import COCO_CATEGORIES, DETAIL_CATEGORIES, coco_annotations, described, detail_annotations
-from benchmarks_pictures import SPLITS, Picture
+from benchmarks_pictures import Picture
 from benchmarks_words import Wording
 from scipy.io import savemat
 
@@ -18,14 +20,15 @@ from car.export import dumps, make_folder, write_atomically, write_labels, write
 from car.scenes.writing import encode_png
 from car.wordlists import ClassEntry
 
+Drawn = TypeVar("Drawn")
 JPEG_QUALITY = 92
 VOID = 255
 MAT_HEADER = 116
 """Bytes of text at the beginning of a MAT-file; scipy writes the time there."""
 
 
-class Layout(ABC):
-    """Writes the pictures of one benchmark, and when all are written, by `finish`, what is about all of them.
+class Layout(ABC, Generic[Drawn]):
+    """Writes what was drawn for one benchmark, and when all is written, by `finish`, what is about all of it.
 
     Args:
         root: folder to write to.
@@ -34,27 +37,58 @@ class Layout(ABC):
 
     base: ClassVar[str] = "."
     """The folder below the root that a download unpacks to."""
-    splits: ClassVar[tuple[str, ...]] = SPLITS
+    splits: ClassVar[Mapping[str, int]] = MappingProxyType({"val": 1, "train": 5})
+    """One picture for as many of those that are asked for, by split."""
 
     def __init__(self, root: Path, wording: Wording) -> None:
         self.root, self.wording = root, wording
         self.keys: dict[str, list[str]] = {}
         self._folders: set[Path] = set()
 
+    @abstractmethod
     def key(self, split: str, index: int) -> str:
         """What picture `index` of a split is called."""
-        number = 2 * index + (split == "train")
-        return f"{2007 + number % 3}_{number:06}"
 
-    def write(self, split: str, index: int, picture: Picture) -> None:
+    def write(self, split: str, index: int, picture: Drawn) -> None:
         """Write one picture and what is known of it."""
         key = self.key(split, index)
         self.keys.setdefault(split, []).append(key)
         self.write_picture(split, key, picture)
 
     @abstractmethod
-    def write_picture(self, split: str, key: str, picture: Picture) -> None:
+    def write_picture(self, split: str, key: str, picture: Drawn) -> None:
         """Write the files of one picture."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Write what is about all pictures."""
+
+    def path(self, *parts: str) -> Path:
+        """A path below the base folder; the folder it is in is made."""
+        path = self.root.joinpath(self.base, *parts)
+        if path.parent not in self._folders:
+            make_folder(path.parent)
+            self._folders.add(path.parent)
+        return path
+
+    def write_jpeg(self, image: np.ndarray, *parts: str) -> None:
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        data = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1]
+        write_atomically(self.path(*parts), data.tobytes())
+
+    def write_list(self, keys: list[str], *parts: str) -> None:
+        write_atomically(self.path(*parts), "".join(f"{key}\n" for key in sorted(keys)).encode())
+
+    def write_json(self, data: Any, *parts: str) -> None:
+        write_atomically(self.path(*parts), dumps(data, indent=None).encode())
+
+
+class SemanticLayout(Layout[Picture]):
+    """A layout of label maps."""
+
+    def key(self, split: str, index: int) -> str:
+        number = 2 * index + (split == "train")
+        return f"{2007 + number % 3}_{number:06}"
 
     def finish(self) -> None:
         """Write the class list to ask the embedded model, and the benchmark's own lists."""
@@ -70,33 +104,14 @@ class Layout(ABC):
         """The labels that a reader should find, uint16 (H, W): i + 1 is class i, 0 is none, `IGNORE` is void."""
         return picture.labels
 
-    def path(self, *parts: str) -> Path:
-        """A path below the base folder; the folder it is in is made."""
-        path = self.root.joinpath(self.base, *parts)
-        if path.parent not in self._folders:
-            make_folder(path.parent)
-            self._folders.add(path.parent)
-        return path
 
-    def write_jpeg(self, picture: Picture, *parts: str) -> None:
-        bgr = cv2.cvtColor(picture.scene.image, cv2.COLOR_RGB2BGR)
-        data = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1]
-        write_atomically(self.path(*parts), data.tobytes())
-
-    def write_list(self, keys: list[str], *parts: str) -> None:
-        write_atomically(self.path(*parts), "".join(f"{key}\n" for key in sorted(keys)).encode())
-
-    def write_json(self, data: dict[str, Any], *parts: str) -> None:
-        write_atomically(self.path(*parts), dumps(data, indent=None).encode())
-
-
-class Voc(Layout):
+class Voc(SemanticLayout):
     """Palette label maps, 255 along every outline, lists of keys."""
 
     base = "VOCdevkit/VOC2012"
 
     def write_picture(self, split: str, key: str, picture: Picture) -> None:
-        self.write_jpeg(picture, "JPEGImages", f"{key}.jpg")
+        self.write_jpeg(picture.scene.image, "JPEGImages", f"{key}.jpg")
         labels = np.minimum(self.truth(picture), VOID)
         write_labels(self.path("SegmentationClass", f"{key}.png"), labels, len(self.wording.classes))
 
@@ -112,7 +127,7 @@ class Voc(Layout):
         return np.where(outlines, np.uint16(IGNORE), picture.labels)
 
 
-class Context(Layout):
+class Context(SemanticLayout):
     """One JSON for all pictures and both splits, in the format of PASCAL in Detail."""
 
     base = "VOCdevkit/VOC2010"
@@ -123,7 +138,7 @@ class Context(Layout):
         self.annotations: list[dict[str, Any]] = []
 
     def write_picture(self, split: str, key: str, picture: Picture) -> None:
-        self.write_jpeg(picture, "JPEGImages", f"{key}.jpg")
+        self.write_jpeg(picture.scene.image, "JPEGImages", f"{key}.jpg")
         height, width = picture.labels.shape
         image = int(key.replace("_", ""))
         file = {"file_name": f"{key}.jpg", "height": height, "width": width}
@@ -148,10 +163,10 @@ class Context(Layout):
         )
 
 
-class CocoObject(Layout):
+class CocoObject(SemanticLayout):
     """One JSON of polygons, run lengths and crowds."""
 
-    splits = ("val",)
+    splits = MappingProxyType({"val": 1})
 
     def __init__(self, root: Path, wording: Wording) -> None:
         super().__init__(root, wording)
@@ -162,7 +177,7 @@ class CocoObject(Layout):
         return f"{139 + 146 * index:012}"
 
     def write_picture(self, split: str, key: str, picture: Picture) -> None:
-        self.write_jpeg(picture, "images", "val2017", f"{key}.jpg")
+        self.write_jpeg(picture.scene.image, "images", "val2017", f"{key}.jpg")
         height, width = picture.labels.shape
         self.images.append({"id": int(key), "file_name": f"{key}.jpg", "height": height, "width": width})
         for found in coco_annotations(picture):
@@ -175,7 +190,7 @@ class CocoObject(Layout):
         self.write_json({"info": described("COCO"), "licenses": [], **listed}, "annotations", "instances_val2017.json")
 
 
-class Ade150(Layout):
+class Ade150(SemanticLayout):
     """Grey label maps, 0 for all else."""
 
     base = "ADEChallengeData2016"
@@ -185,11 +200,11 @@ class Ade150(Layout):
 
     def write_picture(self, split: str, key: str, picture: Picture) -> None:
         folder = {"val": "validation", "train": "training"}[split]
-        self.write_jpeg(picture, "images", folder, f"{key}.jpg")
+        self.write_jpeg(picture.scene.image, "images", folder, f"{key}.jpg")
         write_png(self.path("annotations", folder, f"{key}.png"), picture.labels.astype(np.uint8))
 
 
-class Ade847(Layout):
+class Ade847(SemanticLayout):
     """Object ids in the colours of PNGs beside the pictures, in a folder for each kind of place."""
 
     base = "ADE20K_2021_17_01/images/ADE"
@@ -206,7 +221,7 @@ class Ade847(Layout):
         place = picture.scene.background[-1]
         kind = "urban" if place in self.urban else "nature_landscape"
         folder = ({"val": "validation", "train": "training"}[split], kind, place.replace(" ", "_"))
-        self.write_jpeg(picture, *folder, f"{key}.jpg")
+        self.write_jpeg(picture.scene.image, *folder, f"{key}.jpg")
         write_atomically(self.path(*folder, f"{key}_seg.png"), encode_png(self.colours(picture)))
 
     def colours(self, picture: Picture) -> np.ndarray:
@@ -220,13 +235,13 @@ class Ade847(Layout):
         return painted
 
 
-class Pc459(Layout):
+class Pc459(SemanticLayout):
     """A MAT-file for each picture of both splits, and a list of one of them."""
 
     base = "VOCdevkit/VOC2010"
 
     def write_picture(self, split: str, key: str, picture: Picture) -> None:
-        self.write_jpeg(picture, "JPEGImages", f"{key}.jpg")
+        self.write_jpeg(picture.scene.image, "JPEGImages", f"{key}.jpg")
         file = io.BytesIO()
         savemat(file, {"LabelMap": picture.labels}, do_compression=True)
         header = b"MATLAB 5.0 MAT-file, made of scenes".ljust(MAT_HEADER)
@@ -237,7 +252,7 @@ class Pc459(Layout):
         self.write_list(self.keys["val"], "pascalcontext_val.txt")
 
 
-class Folder(Layout):
+class Folder(SemanticLayout):
     """Pictures as JPEG and PNG in turn, palette label maps, lists of keys; 0 is background, which is scored."""
 
     @property
@@ -250,7 +265,7 @@ class Folder(Layout):
 
     def write_picture(self, split: str, key: str, picture: Picture) -> None:
         if len(self.keys[split]) % 2:
-            self.write_jpeg(picture, "images", f"{key}.jpg")
+            self.write_jpeg(picture.scene.image, "images", f"{key}.jpg")
         else:
             write_atomically(self.path("images", f"{key}.png"), encode_png(picture.scene.image))
         write_labels(self.path("labels", f"{key}.png"), picture.labels, len(self.wording.classes))

@@ -1,15 +1,18 @@
 """The pictures of a benchmark: scenes whose things and stuff are its classes, most of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from benchmarks_words import Wording
 
+from car.errors import InputError
 from car.scenes import STUFF, Scene, concepts, scene
 from car.scenes.backgrounds import ABOVE, BELOW
 
+Item = TypeVar("Item")
 SEEDS = (10**8, 2**40)
 """Seeds of scenes are within these: none that tables are measured on, none that the embedded model was trained on."""
 OTHERS = 0.2
@@ -20,7 +23,9 @@ CROWDED = 0.3
 """Share of pictures whose objects are large, cover each other and are cut by the border."""
 TWO_KINDS = 0.4
 """Share of pictures with two kinds of stuff."""
-SPLITS = ("val", "train")
+SPLITS = ("val", "train", "test", "testA", "testB", "miniv")
+TRIES = 500
+"""Draws for one picture, before it is given up."""
 
 
 @dataclass(frozen=True)
@@ -90,25 +95,36 @@ class Drawing:
     sizes: (height, width) in pixels, equally many of each.
     """
 
+    objects: ClassVar[tuple[int, int]] = OBJECTS
+    repeats: ClassVar[float] = REPEATS
+    sized: ClassVar[bool] = True
+    """Whether `sizes` make a difference."""
+
     wording: Wording
     seed: int
     sizes: Sequence[tuple[int, int]]
 
     def picture(self, split: str, index: int) -> Picture:
         """Picture `index` of a split; the same arguments give the same picture, byte for byte."""
-        rng = np.random.default_rng([self.seed, SPLITS.index(split), index, *self.wording.name.encode()])
+        return self._draw(self.chance(split, index), split)
+
+    def chance(self, split: str, index: int) -> np.random.Generator:
+        """The source of all chance of a picture."""
+        return np.random.default_rng([self.seed, SPLITS.index(split), index, *self.wording.name.encode()])
+
+    def _draw(self, rng: np.random.Generator, split: str) -> Picture:
         made = scene(
             int(rng.integers(*SEEDS)),
             size=self.sizes[int(rng.integers(len(self.sizes)))],
-            objects=OBJECTS,
-            among=self._among(rng),
+            objects=self.objects,
+            among=self._among(rng, split),
             background=self._background(rng),
             layout="crowded" if rng.random() < CROWDED else "usual",
-            repeats=REPEATS,
+            repeats=self.repeats,
         )
         return Picture(made, self.wording.ids, rng)
 
-    def _among(self, rng: np.random.Generator) -> list[str]:
+    def _among(self, rng: np.random.Generator, split: str) -> list[str]:
         """The concepts that are classes, and some that are not."""
         labelled = [word for word in self.wording.ids if word in concepts()]
         others = [word for word in self.wording.others if word in concepts()]
@@ -121,3 +137,11 @@ class Drawing:
         kinds = (ABOVE, BELOW) if rng.random() < TWO_KINDS else (tuple(STUFF),)
         allowed = ([word for word in words if word in shown] for words in kinds)
         return tuple(words[rng.integers(len(words))] for words in allowed)
+
+
+def until(draw: Callable[[], Item | None]) -> Item:
+    """The first draw that is not None; InputError where none of many is anything."""
+    for _ in range(TRIES):
+        if (item := draw()) is not None:
+            return item
+    raise InputError("Nothing can be said of pictures of this size; choose a larger one.")

@@ -1,17 +1,19 @@
-"""Scenes as benchmarks: every semantic benchmark in the layout it is distributed in, with its own classes.
+"""Scenes as benchmarks: every semantic and referring benchmark in the layout it is distributed in.
 
     OUT/NAME/               the files of a download, for --data-root; `car data prepare` makes the rest
-    OUT/NAME/classes.txt    the class list in words that the embedded model knows, for --classes (not of folder)
+    OUT/NAME/classes.txt    the class list in words that the embedded model knows, for --classes (of semantic ones)
     OUT/NAME/scenes.json    what was asked for, with the versions that made it
     OUT/mini.yaml           settings for the embedded model, for --config
 
 Objects whose drawing is of a class have its label, kinds of stuff too where the benchmark has stuff; one object in five
-is of no class. The same arguments write the same bytes. A benchmark appears under its name when it is whole; one that
-was interrupted is made again from its beginning, one that is there is left as it is.
+is of no class. Expressions have one meaning in their picture; Ref-DAVIS is made of films, which have a size of their
+own. The same arguments write the same bytes. A benchmark appears under its name when it is whole; one that was
+interrupted is made again from its beginning, one that is there is left as it is.
 
     python tools/make_benchmarks.py data/scenes --count 200
     car data prepare context60 --data-root data/scenes/context
     car eval voc21 --data-root data/scenes/voc --classes data/scenes/voc/classes.txt --config data/scenes/mini.yaml
+    car data check refcoco --data-root data/scenes/refcoco --split testA
 
 Run inside the repository, or with the package installed.
 """
@@ -20,16 +22,19 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import benchmarks_layouts as layouts
+import benchmarks_referring as referring
+import benchmarks_saying as saying
 import click
 import cv2
+from benchmarks_films import FilmDrawing, RefDavis
 from benchmarks_pictures import Drawing
-from benchmarks_words import Wording
+from benchmarks_words import Wording, scene_words
 
 from car.cli.progress import progress
 from car.errors import CarError, InputError
@@ -42,8 +47,6 @@ FOLDER_WORDS = (
 )
 """The classes of "folder", which has none of its own."""
 SIZES = ("168x224", "224x168", "224x224", "187x250")
-TRAIN = 5
-"""A train split has one picture for as many of val."""
 MINI = b"""\
 description: the embedded model on benchmarks made of scenes
 prompts: [blur, gray]
@@ -66,13 +69,27 @@ class Benchmark:
     """A benchmark that can be made.
 
     layout: how it is written.
-    wording: its classes.
+    wording: its classes; none of films.
     serves: what `car eval` calls it.
+    drawing: how its pictures are drawn.
+    count: pictures that are made where no number is asked for, as of `Order`.
     """
 
     layout: type[layouts.Layout]
     wording: Callable[[], Wording]
     serves: str
+    drawing: type[Drawing] = Drawing
+    count: int = 100
+
+    @property
+    def semantic(self) -> bool:
+        """Whether it has classes; expressions otherwise."""
+        return issubclass(self.layout, layouts.SemanticLayout)
+
+
+def coco(name: str) -> Callable[[], Wording]:
+    """The classes of COCO for a benchmark of that name, which pictures depend on."""
+    return lambda: replace(Wording.of_list("coco_object80"), name=name)
 
 
 BENCHMARKS = {
@@ -83,6 +100,18 @@ BENCHMARKS = {
     "ade847": Benchmark(layouts.Ade847, lambda: Wording.of_list("ade847"), "ade847"),
     "pc459": Benchmark(layouts.Pc459, lambda: Wording.of_list("pc459"), "pc459"),
     "folder": Benchmark(layouts.Folder, lambda: Wording.of_words("folder", FOLDER_WORDS), "folder"),
+    "refcoco": Benchmark(referring.RefCoco, coco("refcoco"), "refcoco", saying.ReferringDrawing, 60),
+    "refcoco+": Benchmark(referring.RefCoco, coco("refcoco+"), "refcoco+", saying.PlusDrawing, 60),
+    "refcocog": Benchmark(referring.RefCocoG, coco("refcocog"), "refcocog", saying.LongDrawing, 60),
+    "grefcoco": Benchmark(referring.GrefCoco, coco("grefcoco"), "grefcoco", saying.ManyDrawing, 60),
+    "phrasecut": Benchmark(
+        referring.PhraseCut,
+        lambda: Wording.of_words("phrasecut", scene_words()),
+        "phrasecut, phrasecut-unseen",
+        saying.PhraseDrawing,
+        60,
+    ),
+    "refdavis": Benchmark(RefDavis, lambda: Wording.of_words("refdavis", ()), "ref-davis17", FilmDrawing, 60),
 }
 
 
@@ -92,7 +121,7 @@ class Order:
 
     name: a key of `BENCHMARKS`.
     out: folder that its own folder is made in.
-    count: pictures of the val split.
+    count: pictures of the first split; `Layout.splits` says how many there are of others, or films.
     seed, sizes: as of `Drawing`.
     """
 
@@ -108,19 +137,19 @@ class Order:
 
     @property
     def drawing(self) -> Drawing:
-        return Drawing(BENCHMARKS[self.name].wording(), self.seed, self.sizes)
+        benchmark = BENCHMARKS[self.name]
+        return benchmark.drawing(benchmark.wording(), self.seed, self.sizes)
 
     @property
     def counts(self) -> dict[str, int]:
         """Pictures of each split."""
-        every = {"val": self.count, "train": -(-self.count // TRAIN)}
-        return {split: every[split] for split in BENCHMARKS[self.name].layout.splits}
+        return {split: -(-self.count // share) for split, share in BENCHMARKS[self.name].layout.splits.items()}
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that the files depend on, as plain data."""
-        sizes = [list(size) for size in self.sizes]
-        return {**VERSIONS, "benchmark": self.name, "count": self.count, "seed": self.seed, "sizes": sizes}
+        sizes = {"sizes": [list(size) for size in self.sizes]} if BENCHMARKS[self.name].drawing.sized else {}
+        return {**VERSIONS, "benchmark": self.name, "count": self.count, "seed": self.seed, **sizes}
 
     def done(self) -> bool:
         """Whether it is there already, whole; InputError where anything else is."""
@@ -164,17 +193,35 @@ def write_settings(out: Path) -> None:
         write_atomically(path, MINI)
 
 
-def table(orders: Sequence[Order]) -> str:
-    """What there is, as Markdown: how many of each benchmark's classes can occur, and which stuff."""
-    rows = [["benchmark", "for `car eval`", "val", "train", "classes", "can occur", "of them stuff"]]
-    rows.append(["---"] * len(rows[0]))
-    for order in orders:
-        wording = order.drawing.wording
-        stuff = [entry for entry in wording.classes if entry.kind == "stuff" and entry.id in wording.ids.values()]
-        counts = [order.counts.get("val", 0), order.counts.get("train", 0)]
-        cells = [order.name, BENCHMARKS[order.name].serves, *counts, len(wording.classes), len(wording.ids), len(stuff)]
-        rows.append([str(cell) for cell in cells])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+def tables(orders: Sequence[Order]) -> str:
+    """What there is, as Markdown: of semantic benchmarks how many classes can occur, and which stuff."""
+    semantic = [semantic_row(order) for order in orders if BENCHMARKS[order.name].semantic]
+    spoken = [referring_row(order) for order in orders if not BENCHMARKS[order.name].semantic]
+    parts = []
+    if semantic:
+        parts.append(
+            table(["benchmark", "for `car eval`", "val", "train", "classes", "can occur", "of them stuff"], semantic)
+        )
+    if spoken:
+        parts.append(table(["referring benchmark", "for `car eval`", "pictures or films"], spoken))
+    return "\n\n".join(parts)
+
+
+def semantic_row(order: Order) -> list[object]:
+    wording = order.drawing.wording
+    stuff = [entry for entry in wording.classes if entry.kind == "stuff" and entry.id in wording.ids.values()]
+    counts = [order.counts.get("val", 0), order.counts.get("train", 0)]
+    return [order.name, BENCHMARKS[order.name].serves, *counts, len(wording.classes), len(wording.ids), len(stuff)]
+
+
+def referring_row(order: Order) -> list[object]:
+    counts = ", ".join(f"{split} {count}" for split, count in order.counts.items())
+    return [order.name, BENCHMARKS[order.name].serves, counts]
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines: list[Sequence[object]] = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
 
 def sizes_of(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> list[tuple[int, int]]:
@@ -193,7 +240,12 @@ def sizes_of(context: click.Context, parameter: click.Parameter, values: Sequenc
 @click.option(
     "--benchmark", "names", type=click.Choice(list(BENCHMARKS)), multiple=True, help="One or several; all by default."
 )
-@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Pictures of val.")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    help="Pictures of val (of phrasecut, of test); other splits have fewer, and there is a film for every 8.  "
+    "[default: 100, of referring benchmarks 60]",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another one, other pictures.")
 @click.option(
     "--size",
@@ -203,11 +255,12 @@ def sizes_of(context: click.Context, parameter: click.Parameter, values: Sequenc
     default=SIZES,
     show_default=True,
     callback=sizes_of,
-    help="Height and width in pixels; several are drawn from.",
+    help="Height and width in pixels; several are drawn from. Not of films.",
 )
-def main(out: Path, names: Sequence[str], count: int, seed: int, sizes: list[tuple[int, int]]) -> None:
+def main(out: Path, names: Sequence[str], count: int | None, seed: int, sizes: list[tuple[int, int]]) -> None:
     cv2.setNumThreads(1)
-    orders = [Order(name, out, count, seed, sizes) for name in dict.fromkeys(names or BENCHMARKS)]
+    wanted = dict.fromkeys(names or BENCHMARKS)
+    orders = [Order(name, out, count or BENCHMARKS[name].count, seed, sizes) for name in wanted]
     try:
         missing = [order for order in orders if not order.done()]
         make_folder(out)
@@ -223,7 +276,7 @@ def main(out: Path, names: Sequence[str], count: int, seed: int, sizes: list[tup
     for order in orders:
         if order not in missing:
             click.echo(f"{order.root} is there already.", err=True)
-    click.echo(table(orders))
+    click.echo(tables(orders))
 
 
 if __name__ == "__main__":
