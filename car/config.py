@@ -18,11 +18,11 @@ CHOICES = {
     "view": ("squash", "crop", "pad"),
     "crf": ("lattice", "pydensecrf", "none"),
 }
-UNIT = ("eta", "theta", "lam", "phi_iom", "phi_iou", "min_pred_threshold")
+UNIT = ("eta", "theta", "lam", "cascade_floor", "phi_iom", "phi_iou", "min_pred_threshold")
 POSITIVE = ("cam_eps", "crf_sxy_gaussian", "crf_sxy_bilateral", "crf_srgb", "background_factor")
 NOT_NEGATIVE = ("crf_compat_gaussian", "crf_compat_bilateral")
-COUNTS = {"batch_size": 1, "crf_iterations": 0}
-OPTIONAL_COUNTS = ("max_steps", "max_side", "proposer_side")
+COUNTS = {"crf_iterations": 0}
+OPTIONAL_COUNTS = ("batch_size", "cascade", "max_steps", "max_side", "proposer_side")
 LISTS = ("prompts", "background", "templates")
 
 
@@ -45,6 +45,9 @@ class Config:
     keep_best: when no query would stay, the best one does.
     view: how the classifier sees a prompted image: "squash", "crop" (as published) or "pad".
     classifier_skip_last: leave out the classifier's last block, as the released code does.
+    cascade: show the classifier only so many queries, those that the proposer's best patch finds likeliest, and all
+        that it gives at least `cascade_floor`; None shows it all. For large vocabularies, see docs/performance.md.
+    cascade_floor: a probability in [0, 1].
     max_steps: stop the loop after so many steps; None runs until nothing changes.
     max_side: longest side in pixels that an image is worked on; None for its own size.
     proposer_side: longest side in pixels that the proposer sees; None for the size worked on.
@@ -58,7 +61,8 @@ class Config:
     phi_iom: mask proposals with a larger IoM with a mask are merged; in [0, 1].
     phi_iou: their union replaces the mask if their IoU is larger; in [0, 1].
     min_pred_threshold: a mask proposal that covers a smaller share of a mask has no credit for lying in it; in [0, 1].
-    batch_size: how many prompted images the classifier is given at a time.
+    batch_size: how many prompted images the classifier is given at a time; None gives it 8 on a CPU, whose caches hold
+        no more, and 64 elsewhere.
     truncate: cut texts that are too long for the text encoder instead of refusing them.
     """
 
@@ -76,6 +80,8 @@ class Config:
     keep_best: bool = False
     view: str = "squash"
     classifier_skip_last: bool = False
+    cascade: int | None = None
+    cascade_floor: float = 0.5
     max_steps: int | None = None
     max_side: int | None = 1024
     proposer_side: int | None = None
@@ -92,7 +98,7 @@ class Config:
     phi_iom: float = 0.7
     phi_iou: float = 0.7
     min_pred_threshold: float = 0.05
-    batch_size: int = 32
+    batch_size: int | None = None
     truncate: bool = False
 
     def __post_init__(self) -> None:

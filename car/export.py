@@ -114,7 +114,8 @@ def to_json(result: "Segmentation", image_path: str) -> dict[str, Any]:
     Returns:
         `annotations` has one entry per present query: query, label (its value in the label map), slug
         (the name of its mask file), score, bbox in pixels as [x, y, width, height], area in pixels and segmentation
-        (COCO RLE). `absent` has query and score of the others; `steps` the queries, scores and verdicts of every step.
+        (COCO RLE). `absent` has query and score of the others; `skipped` those of them that a cascade did not show to
+        the classifier; `steps` the queries, scores and verdicts of every step.
         Scores are rounded to 6 digits; what is not finite is null.
     """
     from car import __version__
@@ -134,6 +135,7 @@ def to_json(result: "Segmentation", image_path: str) -> dict[str, Any]:
             for query, score, present in zip(result.queries, result.scores, result.present, strict=True)
             if not present
         ],
+        "skipped": list(result.skipped),
         "steps": [_step(step) for step in result.steps],
     }
 

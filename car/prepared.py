@@ -1,7 +1,7 @@
 """One image, and what has been computed of it for whatever is asked."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ from car.classify.scores import Classifier
 from car.classify.visual_prompts import VisualPrompter
 from car.propose.background import without_queries
 from car.propose.proposals import Proposals
-from car.propose.proposer import Proposer, make_proposer, tap
+from car.propose.proposer import Proposer, make_proposer, shortlist, tap
 from car.queries import Query, clean_synonyms
 from car.recurrence import Turn, recur
 from car.refine.crf import make_crf, with_background
@@ -37,6 +37,7 @@ class PreparedImage:
         self.segmenter, self.config = segmenter, segmenter.config
         self.image = image
         self.working = shrink(image, self.config.max_side)
+        self.new_clock: Callable[[], Clock] = Clock
 
     @cached_property
     @torch.inference_mode()
@@ -186,42 +187,44 @@ class Asked:
         self.names = tuple(synonyms[0] for synonyms in queries)
         self.texts = [text for synonyms in queries for text in synonyms]
         self.background = without_queries(background, self.texts)
-        self.clock = Clock()
-        self._alone: dict[int, Tensor] = {}
+        self.clock = prepared.new_clock()
         self.proposer = self._proposer()
         self.classifier = self._classifier(prompts)
 
     def propose(self, kept: Sequence[int]) -> Proposals:
         """f: soft masks of the queries at these positions; the network has run already."""
         with self.clock("propose"):
-            eps = self.prepared.config.cam_eps
-            if self.together:
-                maps = self.proposer.maps(kept, eps=eps)
-            else:
-                for query in kept:
-                    if query not in self._alone:
-                        self._alone[query] = self.proposer.maps([query], eps=eps)
-                maps = torch.cat([self._alone[query] for query in kept])
+            maps = self.proposer.maps(kept, eps=self.prepared.config.cam_eps, together=self.together)
             return Proposals(maps, self.prepared.working.shape[:2])
 
     def judge(self, kept: Sequence[int], proposals: Proposals) -> np.ndarray:
         """v and g: P_ii (n,) float32 of these queries on their proposals."""
-        with self.clock.step("classify"):
-            return self.classifier.matrix(kept, proposals).diagonal().float().cpu().numpy()
+        with self.clock.step():
+            matrix = self.classifier.matrix(kept, proposals, self.clock)
+            with self.clock("classify"):
+                return matrix.diagonal().float().cpu().numpy()
 
     @torch.inference_mode()
     def turns(self, **changes: Any) -> list[Turn]:
         """The recurrence; theta, keep_best and max_steps are the configuration's unless given."""
         c = self.prepared.config
         settings = {"theta": c.theta, "keep_best": c.keep_best, "max_steps": c.max_steps}
-        return recur(range(len(self.names)), self.propose, self.judge, **settings | changes)
+        return recur(self.shortlist(), self.propose, self.judge, **settings | changes)
+
+    def shortlist(self) -> Sequence[int]:
+        """h_0: the positions of all queries, or of those that a cascade leaves."""
+        c = self.prepared.config
+        if c.cascade is None or c.cascade >= len(self.names):
+            return range(len(self.names))
+        with self.clock("propose"):
+            return shortlist(self.proposer.presence(), c.cascade, c.cascade_floor)
 
     @torch.inference_mode()
     def result(self) -> Segmentation:
         """The whole loop and its masks."""
         turns = self.turns()
         labels = self.prepared.labels(turns[-1], self.clock)
-        scores = np.zeros(len(self.names), np.float32)
+        scores = np.full(len(self.names), np.nan, np.float32)
         for turn in turns:
             scores[list(turn.queries)] = turn.scores
         present = np.zeros(len(self.names), bool)
@@ -329,7 +332,12 @@ class Clock:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
     @contextmanager
-    def step(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds.setdefault(stage, []).append(time.perf_counter() - start)
+    def step(self) -> Iterator[None]:
+        """Stages inside belong to one step of the loop: each has a list of seconds, with an entry per step."""
+        before, self.seconds = self.seconds, {}
+        try:
+            yield
+        finally:
+            step, self.seconds = self.seconds, before
+            for stage, seconds in step.items():
+                self.seconds.setdefault(stage, []).append(seconds)

@@ -65,12 +65,12 @@ class Segmentation:
     queries: the N queries, as asked, less repetitions.
     labels: (H, W) int32 label map; 0 is background, i + 1 is query i.
     scores: (N,) float32 in [0, 1]; the last P_ii of each query: that of the final step for those present, of the step
-        that pruned it for those absent.
+        that pruned it for those absent, NaN for those that a cascade did not show to the classifier.
     present: (N,) bool; False for the queries answered with "absent".
     steps: the loop, turn by turn.
     config: the effective configuration.
     model: name of the model set.
-    seconds: wall time of each stage; "classify" has one entry per step.
+    seconds: wall time of each stage; "prompt" and "classify" have one entry per step.
     """
 
     image: np.ndarray
@@ -97,6 +97,11 @@ class Segmentation:
     def absent(self) -> tuple[str, ...]:
         """The queries that were dropped."""
         return tuple(q for q, present in zip(self.queries, self.present, strict=True) if not present)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The absent queries that a cascade (`Config.cascade`) did not show to the classifier."""
+        return tuple(q for q, score in zip(self.queries, self.scores, strict=True) if np.isnan(score))
 
     def mask(self, query: str) -> np.ndarray:
         """Mask of one query, bool (H, W)."""

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 import car
+from car.cli.run import summary
 from car.config import CHOICES, Config
 from car.errors import InputError
+from car.export import to_json
 from car.prepared import resized, shrink
 from car.queries import clean_queries
 from tests.models import random_resnet, random_vit
@@ -99,6 +101,28 @@ def test_results_do_not_depend_on_the_batch_size(segmenter, picture, batch_size)
     other = car.Segmenter(segmenter.proposer, segmenter.classifier, config).segment(picture, queries)
     np.testing.assert_allclose(other.scores, whole.scores, atol=1e-4)
     assert (other.labels == whole.labels).mean() > 0.999
+
+
+def test_a_cascade_shows_the_classifier_the_likeliest_alone(segmenter, picture):
+    absent = ["unicorn", "pizza", "bicycle", "rocket", "banana", "guitar"]
+    queries = [*absent[:3], "cat", "dog", "umbrella", *absent[3:]]
+    short = car.Segmenter(segmenter.proposer, segmenter.classifier, segmenter.config.replace(cascade=4))
+    result = short.segment(picture, queries)
+    assert len(result.steps[0].queries) >= 4
+    assert set(result.skipped) == set(queries) - set(result.steps[0].queries)
+    assert set(result.skipped) < set(absent)
+    assert np.isnan(result.scores[[queries.index(query) for query in result.skipped]]).all()
+    assert result.found == segmenter.segment(picture, queries).found
+    assert to_json(result, "a")["skipped"] == list(result.skipped)
+    assert f"{len(result.skipped)} of {len(queries)}" in summary(result)
+    result.draw()
+
+
+def test_a_cascade_of_all_is_none(segmenter, picture):
+    wide = car.Segmenter(segmenter.proposer, segmenter.classifier, segmenter.config.replace(cascade=3))
+    result, whole = (each.segment(picture, ["cat", "dog", "pizza"]) for each in (wide, segmenter))
+    assert result.skipped == ()
+    np.testing.assert_array_equal(result.scores, whole.scores)
 
 
 def test_nothing_in_the_image_is_an_empty_answer(segmenter):

@@ -1,7 +1,8 @@
 """The second CLIP's verdict: a softmax over the queries for each prompted image (CaR, section 3.2)."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -14,6 +15,10 @@ from car.vlm.model import CLIP
 from car.vlm.preprocess import classifier_views
 
 FUSIONS = ("sum-softmax", "mean-embedding")
+Stages = Callable[[str], AbstractContextManager]
+"""Times what runs inside as a stage of that name."""
+BATCH_SIZES = {"cpu": 8, "cuda": 64}
+"""Prompted images at a time where nothing else is asked for; other devices take a GPU's."""
 
 
 def score_matrix(logits: Tensor, *, fusion: str) -> Tensor:
@@ -77,44 +82,48 @@ class Classifier:
         fusion: str,
         view: str,
         skip_last: bool,
-        batch_size: int,
+        batch_size: int | None,
     ) -> None:
         self.clip, self.prompter = clip, prompter
         self.queries, self.background = queries, background
         ends = np.cumsum(synonyms).tolist()
         self._rows = [range(end - count, end) for end, count in zip(ends, synonyms, strict=True)]
         self.eta, self.fusion, self.view = eta, fusion, view
-        self.skip_last, self.batch_size = skip_last, batch_size
+        self.skip_last = skip_last
+        self.batch_size = batch_size or BATCH_SIZES.get(clip.device.type, BATCH_SIZES["cuda"])
         self._features: dict[bytes, Tensor] = {}
 
-    def matrix(self, kept: Sequence[int], proposals: Proposals) -> Tensor:
-        """Scores (n, n + M) of the kept queries' prompted images against their texts and the background's."""
-        images = self._image_features(proposals)
-        rows = [row for query in kept for row in self._rows[query]]
-        texts = torch.cat([self.queries[:, rows], self.background], dim=1)
-        logits = self.clip.logit_scale.exp() * images @ texts.mT
-        counts = [*(len(self._rows[query]) for query in kept), *[1] * self.background.shape[1]]
-        return score_matrix(joined(logits, counts), fusion=self.fusion)
+    def matrix(self, kept: Sequence[int], proposals: Proposals, clock: Stages = nullcontext) -> Tensor:
+        """Scores (n, n + M) of the kept queries' prompted images against their texts and the background's.
 
-    def _image_features(self, proposals: Proposals) -> Tensor:
+        `clock` is told the stages: "prompt", what draws the images and makes views of them, and "classify".
+        """
+        images = self._image_features(proposals, clock)
+        with clock("classify"):
+            rows = [row for query in kept for row in self._rows[query]]
+            texts = torch.cat([self.queries[:, rows], self.background], dim=1)
+            logits = self.clip.logit_scale.exp() * images @ texts.mT
+            counts = [*(len(self._rows[query]) for query in kept), *[1] * self.background.shape[1]]
+            return score_matrix(joined(logits, counts), fusion=self.fusion)
+
+    def _image_features(self, proposals: Proposals, clock: Stages) -> Tensor:
         """Normalised features (n, E) of the prompted images; only masks not seen before are encoded."""
         keys: list[bytes] = []
         for start in range(0, len(proposals), self.batch_size):
-            full = (proposals.full(start, start + self.batch_size) > self.eta).cpu().numpy()
             new: dict[bytes, np.ndarray] = {}
-            for mask in full:
-                keys.append(key := mask_key(mask))
-                if key not in self._features:
-                    new[key] = mask
-            if new:
-                views = classifier_views(
-                    [self.prompter.render(mask) for mask in new.values()],
-                    self.clip.input_resolution,
-                    self.view,
-                )
-                features = self.clip.encode_image(views.to(self.clip.device), skip_last=self.skip_last)
-                features = features / features.norm(dim=-1, keepdim=True)
-                self._features.update(zip(new, features, strict=True))
+            with clock("prompt"):
+                full = (proposals.full(start, start + self.batch_size) > self.eta).cpu().numpy()
+                for mask in full:
+                    keys.append(key := mask_key(mask))
+                    if key not in self._features:
+                        new[key] = mask
+                prompted = [self.prompter.render(mask) for mask in new.values()]
+                views = classifier_views(prompted, self.clip.input_resolution, self.view) if new else None
+            if views is not None:
+                with clock("classify"):
+                    features = self.clip.encode_image(views.to(self.clip.device), skip_last=self.skip_last)
+                    features = features / features.norm(dim=-1, keepdim=True)
+                    self._features.update(zip(new, features, strict=True))
         return torch.stack([self._features[key] for key in keys])
 
 

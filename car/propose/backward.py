@@ -24,7 +24,8 @@ class LastBlock:
 
     Attributes:
         activations: A, (P, D) float32, the patch rows of the ln_1 output: the layer gradCAM looks at.
-        pooled: F, (E,) float32, the mean over patches of ln_post(x) @ proj.
+        patches: (P, E) float32, ln_post(x) @ proj of each patch.
+        pooled: F, (E,) float32, their mean.
     """
 
     def __init__(self, visual: VisionTransformer, tokens: Tensor) -> None:
@@ -41,7 +42,8 @@ class LastBlock:
         hidden = block.mlp.c_fc(block.ln_2(residual))
         self.slope = block.mlp.gelu.slope(hidden.float())
         self.output = (residual + block.mlp.c_proj(block.mlp.gelu(hidden))).float()
-        self.pooled = visual.project(self.output.to(tokens.dtype)).float().mean(dim=0)
+        self.patches = visual.project(self.output.to(tokens.dtype)).float()
+        self.pooled = self.patches.mean(dim=0)
 
     def pull_back(self, cotangents: Tensor) -> Tensor:
         """Mean over patches of d(cotangent . F)/dA for each cotangent: (K, E) -> (K, D), float32."""

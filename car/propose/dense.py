@@ -49,7 +49,12 @@ class Dense:
         # Without background texts the logit is -inf everywhere, and has no part in the softmax.
         self.background_logit = (logit_scale * background @ patches.T).logsumexp(0)
 
-    def maps(self, kept: Sequence[int], *, eps: float = 1e-15) -> Tensor:
+    def presence(self) -> Tensor:
+        """The highest probability that any patch gives each query, (N,) in [0, 1], among all and the background:
+        what ranks queries before the classifier sees any."""
+        return torch.cat([self.logits, self.background_logit[None]]).softmax(dim=0)[:-1].amax(dim=1)
+
+    def maps(self, kept: Sequence[int], *, eps: float = 1e-15, together: bool = True) -> Tensor:
         """Probabilities (n, h, w) in [0, 1] of the kept queries at each patch.
 
         They are not normalised per map, so a query that rivals clearly beat at every patch has no mask. What no text
@@ -58,7 +63,9 @@ class Dense:
         it says where the query is most likely, but not whether it is there.
         """
         logits = self.logits[list(kept)]
-        if len(kept) == 1 and not self.has_background:
+        if not self.has_background and (len(kept) == 1 or not together):
             return min_max(logits, eps).unflatten(1, self.grid)
+        if not together:
+            return (logits - self.background_logit).sigmoid().unflatten(1, self.grid)
         rivals = torch.cat([logits, self.background_logit[None]])
         return rivals.softmax(dim=0)[:-1].unflatten(1, self.grid)

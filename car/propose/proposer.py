@@ -19,11 +19,15 @@ PROPOSERS = ("caa", "gradcam", *EMBEDDINGS)
 class Proposer(Protocol):
     """One image and N queries, answering for any subset of them without another pass through the network."""
 
-    def maps(self, kept: Sequence[int], *, eps: float) -> Tensor:
+    def maps(self, kept: Sequence[int], *, eps: float, together: bool = True) -> Tensor:
         """Soft masks (n, h, w) float32 in [0, 1] on the patch grid, of the queries at the positions `kept`.
 
+        Together, they compete with each other and with the background queries; apart, each has these alone as rivals.
         `eps` is added to a map's maximum wherever one is divided by it.
         """
+
+    def presence(self) -> Tensor:
+        """How likely each query is anywhere, (N,) in [0, 1]: by its best patch, among all and the background."""
 
 
 class CAA:
@@ -38,9 +42,26 @@ class CAA:
     def __init__(self, cam: GradCAM, affinity: Affinity, lam: float) -> None:
         self.cam, self.affinity, self.lam = cam, affinity, lam
 
-    def maps(self, kept: Sequence[int], *, eps: float = 1e-15) -> Tensor:
+    def maps(self, kept: Sequence[int], *, eps: float = 1e-15, together: bool = True) -> Tensor:
         """Refined maps (n, h, w) in [0, 1] of the kept queries."""
-        return min_max(self.affinity.refine(self.cam.maps(kept, eps=eps), self.lam), eps)
+        return min_max(self.affinity.refine(self.cam.maps(kept, eps=eps, together=together), self.lam), eps)
+
+    def presence(self) -> Tensor:
+        """As of `Dense`, by the patches' embeddings behind the last block."""
+        return self.cam.presence()
+
+
+def shortlist(presence: Tensor, most: int, floor: float) -> list[int]:
+    """Positions of the `most` queries with the highest presence (N,), and of all with at least `floor`, ascending.
+
+    >>> import torch
+    >>> shortlist(torch.tensor([0.1, 0.6, 0.2, 0.7, 0.3]), 1, 0.5)
+    [1, 3]
+    """
+    best = presence.argsort(descending=True, stable=True)[:most]
+    chosen = presence >= floor
+    chosen[best] = True
+    return chosen.nonzero()[:, 0].tolist()
 
 
 def tap(name: str, visual: VisionTransformer, images: Tensor) -> VisionTaps:

@@ -79,6 +79,16 @@ class Attention(nn.Module):
         heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out_proj(heads.transpose(1, 2).flatten(2))
 
+    def first(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What `forward` gives the first token, (B, 1, D)."""
+        width = x.shape[-1]
+        weight, bias = self.in_proj_weight, self.in_proj_bias
+        q = F.linear(x[:, :1], weight[:width], bias[:width]).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k, v = F.linear(x, weight[width:], bias[width:]).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mask = None if mask is None else mask[..., :1, :].to(q.dtype)
+        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.out_proj(heads.transpose(1, 2).flatten(2))
+
     def own_values(self, x: Tensor) -> Tensor:
         """What each token (..., D) would read if it attended to itself alone, (..., D)."""
         start = 2 * x.shape[-1]
@@ -127,6 +137,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         x = x + self.attn(self.ln_1(x), mask)
+        return x + self.mlp(self.ln_2(x))
+
+    def first(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What `forward` gives the first token, (B, 1, D); of the others, keys and values alone are computed."""
+        x = x[:, :1] + self.attn.first(self.ln_1(x), mask)
         return x + self.mlp(self.ln_2(x))
 
     def with_map(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -236,14 +251,15 @@ class VisionTransformer(nn.Module):
             (B, E), not normalised.
         """
         x, _ = self.embed(images)
-        last = len(self.blocks) - skip_last
-        for i, block in enumerate(self.blocks[:last]):
+        blocks = self.blocks[: len(self.blocks) - skip_last]
+        for i, block in enumerate(blocks):
             mask = None
             if i >= mask_from:
                 if token_mask is not None:
                     x = torch.cat([x[:, :1], x[:, 1:] * token_mask.unsqueeze(-1).to(x.dtype)], dim=1)
                 mask = None if attention_mask is None else attention_mask.unsqueeze(1)
-            x = block(x, mask)
+            # The class token is all that is read of the last block.
+            x = block(x, mask) if i + 1 < len(blocks) else block.first(x, mask)
         return self.project(x[:, 0])
 
     def taps(self, images: Tensor, *, attention_blocks: int = 8) -> VisionTaps:

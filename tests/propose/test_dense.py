@@ -13,7 +13,7 @@ from car.config import Config
 from car.errors import InputError
 from car.propose.dense import Dense, output_embeddings, value_embeddings
 from car.propose.proposals import min_max
-from car.propose.proposer import CAA, EMBEDDINGS, PROPOSERS, make_proposer, tap
+from car.propose.proposer import CAA, EMBEDDINGS, PROPOSERS, make_proposer, shortlist, tap
 from car.scenes.demo import DEMO_PRESENT, DEMO_QUERIES, demo_masks
 from car.vlm.model import CLIP
 from car.vlm.vit import VisionTransformer
@@ -162,6 +162,35 @@ def test_every_proposer_answers_for_subsets(name):
         assert maps.shape == (len(kept), 6, 8)
         assert maps.dtype == torch.float32
         assert 0 <= maps.min() <= maps.max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("name", PROPOSERS)
+@pytest.mark.parametrize("n_background", [0, 3])
+def test_apart_every_query_is_as_if_it_were_alone(name, n_background):
+    made, *_ = proposer_of(name, random_vit(), 4, n_background)
+    alone = torch.cat([made.maps([query], eps=1e-15) for query in (2, 0, 3)])
+    torch.testing.assert_close(made.maps([2, 0, 3], eps=1e-15, together=False), alone, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", PROPOSERS)
+def test_presence_is_the_best_patch_s_probability(name):
+    clip = random_vit()
+    made, images, queries, background = proposer_of(name, clip, 4, 3)
+    patches = REFERENCES.get(name, whole_block)(clip.visual, images)
+    expected = softmax_of_all(patches, queries, background, [0, 1, 2, 3])[:4].amax(dim=1)
+    torch.testing.assert_close(made.presence(), expected, atol=1e-5, rtol=1e-4)
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=12), st.integers(1, 14), st.integers(0, 21))
+def test_a_shortlist_has_the_best_and_all_above_the_floor(levels, most, floor):
+    presence = torch.tensor(levels) / 20
+    chosen = shortlist(presence, most, floor / 20)
+    assert chosen == sorted(set(chosen))
+    left = [level for i, level in enumerate(levels) if i not in chosen]
+    assert len(chosen) >= min(most, len(levels))
+    assert all(level < floor for level in left)
+    assert max(left, default=0) <= min(levels[i] for i in chosen)
+    assert len(chosen) <= most or all(levels[i] >= floor for i in chosen)
 
 
 def test_an_unknown_proposer_lists_the_choices():

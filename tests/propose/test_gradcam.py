@@ -119,3 +119,14 @@ def test_a_map_of_zeros_is_taken_again_without_background(monkeypatch):
 def test_one_patch_is_enough():
     cam, *_ = cam_of(random_vit(), 2, 1, size=(8, 8))
     assert cam.maps([0, 1]).shape == (2, 1, 1)
+
+
+def test_no_product_is_taken_twice_or_for_nothing(monkeypatch):
+    cam, *_ = cam_of(random_vit(), 5, 2)
+    taken = []
+    original = cam._last.pull_back
+    monkeypatch.setattr(cam._last, "pull_back", lambda rows: taken.append(len(rows)) or original(rows))
+    cam.maps([4, 1])
+    cam.maps([1])
+    cam.maps([1, 3])
+    assert taken == [3, 1]
