@@ -1,6 +1,7 @@
 """What `segment` and `explain` have in common: load once, go through the images, report at the end."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,20 +61,27 @@ class Batch:
     def run(self, work: Callable[[Path, str, "Segmentation"], str]) -> int:
         """Segment every image and hand it to `work`, which says what it did; the exit status.
 
-        A bad image does not stop the rest: it is reported, counted, and the status is 1 (2 if it was the only one).
+        While one image is segmented, the next is read, and `work` is at the last, in a thread of its own. A bad image
+        does not stop the rest: it is reported, counted, and the status is 1 (2 if it was the only one).
         """
         from car.cli.progress import progress
+        from car.overlap import overlapped
 
-        with progress(len(self.images), quiet=self.options["quiet"]) as advance:
-            for path, stem in self.images.items():
-                try:
-                    result = self.segmenter.segment(self._read(path), self.queries)
-                    advance(f"{path}: {work(path, stem, result)}")
-                except InputError as error:
-                    if len(self.images) == 1:
-                        raise
-                    self.failed[path] = str(error)
-                    advance(f"{path}: error: {error}", failed=True)
+        outcomes = overlapped(
+            self.images,
+            self._read,
+            lambda image: self.segmenter.segment(image, self.queries),
+            lambda path, result: work(path, self.images[path], result),
+        )
+        with closing(outcomes), progress(len(self.images), quiet=self.options["quiet"]) as advance:
+            for path, said in outcomes:
+                if not isinstance(said, InputError):
+                    advance(f"{path}: {said}")
+                elif len(self.images) == 1:
+                    raise said
+                else:
+                    self.failed[path] = str(said)
+                    advance(f"{path}: error: {said}", failed=True)
         if self.failed:
             done = len(self.images) - len(self.failed)
             click.echo(f"{done} of {len(self.images)} images done, {len(self.failed)} failed.", err=True)
@@ -128,4 +136,7 @@ def summary(result: "Segmentation") -> str:
         if result.present[i]
     ]
     absent = ", ".join(result.absent[:10]) + (f" and {len(result.absent) - 10} more" if len(result.absent) > 10 else "")
-    return "; ".join([", ".join(found) or "none of the queries is here", *([f"absent: {absent}"] if absent else [])])
+    parts = [", ".join(found) or "none of the queries is here", *([f"absent: {absent}"] if absent else [])]
+    if result.skipped:
+        parts.append(f"not judged, by the cascade: {len(result.skipped)} of {len(result.queries)}")
+    return "; ".join(parts)
