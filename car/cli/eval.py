@@ -51,7 +51,7 @@ class Benchmarks(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         from car.data import list_benchmarks
 
-        return [*list_benchmarks(), *referring_names(), *OTHERS]
+        return [*list_benchmarks(), *referring_names("pictures"), *referring_names("sequences"), *OTHERS]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in self.commands:
@@ -60,10 +60,14 @@ class Benchmarks(click.Group):
             from car.cli.eval_report import report
 
             return report
-        if name in referring_names():
+        if name in referring_names("pictures"):
             from car.cli.eval_referring import referring_command
 
             return referring_command(name)
+        if name in referring_names("sequences"):
+            from car.cli.eval_video import video_command
+
+            return video_command(name)
         return benchmark_command(name) if name in self.list_commands(ctx) else None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple:
@@ -79,7 +83,12 @@ class Benchmarks(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from car.data import list_benchmarks
 
-        parts = (("Benchmarks", list_benchmarks()), ("Referring benchmarks", referring_names()), ("Runs", OTHERS))
+        parts = (
+            ("Benchmarks", list_benchmarks()),
+            ("Referring benchmarks", referring_names("pictures")),
+            ("Referring benchmarks of films", referring_names("sequences")),
+            ("Runs", OTHERS),
+        )
         for title, part in parts:
             found = [(name, self.get_command(ctx, name)) for name in part]
             with formatter.section(title):
@@ -102,15 +111,16 @@ def command() -> None:
       car eval coco-object --data-root coco --shard 3/16              # on one machine of 16; in the end:
       car eval merge runs/coco-object-mini
       car eval refcoco --data-root refer --split testA --method hybridgl
+      car eval ref-davis17 --data-root DAVIS --mode per-frame
       car eval report runs/voc21-mini
     """
 
 
-def referring_names() -> list[str]:
-    """The referring benchmarks of pictures."""
+def referring_names(unit: str) -> list[str]:
+    """The referring benchmarks of "pictures", or of "sequences"."""
     from car.data import REFERRING
 
-    return [name for name, each in REFERRING.items() if each.unit == "pictures"]
+    return [name for name, each in REFERRING.items() if each.unit == unit]
 
 
 def benchmark_command(name: str) -> click.Command:
@@ -195,7 +205,8 @@ class Watch:
         """What to tell a user who interrupted the run."""
         if self._latest is None:
             return ""
-        there = f"{count(self._latest.done)} of {count(self._latest.total)} images are in {str(self._latest.folder)!r}"
+        latest = self._latest
+        there = f"{count(latest.done)} of {count(latest.total)} {latest.unit} are in {str(latest.folder)!r}"
         return f"{there}; the same command{' without `--overwrite`' if overwrite else ''} goes on from there."
 
     def _begin(self, progress: "Progress") -> None:
@@ -204,7 +215,8 @@ class Watch:
         self._latest, self._began = progress, perf_counter()
         self._spoke = self._began
         if progress.there and not self._quiet:
-            click.echo(f"{count(progress.there)} of {count(progress.total)} images were there already.", err=True)
+            there = f"{count(progress.there)} of {count(progress.total)} {progress.unit}"
+            click.echo(f"{there} were there already.", err=True)
         self._advance = self._stack.enter_context(bar(progress.total, quiet=self._quiet, done=progress.there))
 
     def _say_now_and_then(self, progress: "Progress") -> None:
@@ -214,7 +226,8 @@ class Watch:
         self._spoke = now
         rate = (progress.done - progress.there) / (now - self._began)
         click.echo(
-            f"{count(progress.done)} of {count(progress.total)} images, {self._note(progress)}, {rate:.1f} images/s",
+            f"{count(progress.done)} of {count(progress.total)} {progress.unit}, {self._note(progress)}, "
+            f"{rate:.3g} {progress.unit}/s",
             err=True,
         )
 
@@ -248,8 +261,9 @@ def merge_them(folders: tuple[Path, ...], out: Path | None, overwrite: bool, qui
     if missing := merged.missing:
         more = f" and {count(len(missing) - MOST_NAMES)} more" if len(missing) > MOST_NAMES else ""
         names = ", ".join(missing[:MOST_NAMES])
-        total = count(merged.report.figures["images"]["all"])
-        click.echo(f"{count(len(missing))} of {total} images are in none of the runs: {names}{more}.", err=True)
+        unit = merged.report.unit
+        total = count(merged.report.figures[unit]["all"])
+        click.echo(f"{count(len(missing))} of {total} {unit} are in none of the runs: {names}{more}.", err=True)
     return conclude(merged.report, merged.folder, quiet)
 
 

@@ -23,6 +23,9 @@ METHOD = (
     click.option("--proposals", help="Mask proposals: regions, sam_vit_b|l|h, a folder.  [default: regions]"),
     click.option("--parser", help="auto, built-in, spacy or spacy:NAME.  [default: auto]"),
     click.option("--captions", help="Of tas: built-in, blip2, git, a name or a file.  [default: built-in]"),
+)
+"""Shared with the benchmarks of films."""
+PROTOCOL = (
     click.option("--protocol", help="sentence, or object: one answer for its sentences.  [default: sentence]"),
     click.option("--skip-empty", is_flag=True, default=None, help="Do not count images without mask proposals."),
 )
@@ -50,7 +53,7 @@ def referring_command(name: str) -> click.Command:
     """
 
     @click.command(name, help=help_text, short_help=title)
-    @with_options(DATA, METHOD, MODEL, (PRESET, *SETTINGS[1:]), RUN)
+    @with_options(DATA, METHOD, PROTOCOL, MODEL, (PRESET, *SETTINGS[1:]), RUN)
     def evaluate(**options: Any) -> int:
         return start(name, options)
 

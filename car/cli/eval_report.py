@@ -137,7 +137,6 @@ def conclude(counted: dict[str, "Statistics"]) -> int:
         statistics = counted[name]
         lacking = {"failed": len(statistics.failures), "not evaluated yet": len(statistics.missing)}
         told = ", ".join(f"{number} {what}" for what, number in lacking.items() if number)
-        click.echo(
-            f"{name}: {len(statistics.evaluated)} of {len(statistics.keys)} images have a result; {told}.", err=True
-        )
+        there = f"{len(statistics.evaluated)} of {len(statistics.keys)} {statistics.plan.unit}"
+        click.echo(f"{name}: {there} have a result; {told}.", err=True)
     return 1 if unfinished else 0

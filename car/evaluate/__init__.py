@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from car.evaluate.evaluator import Outcome as Outcome
     from car.evaluate.job import Job as Job
     from car.evaluate.job import ReferringJob as ReferringJob
+    from car.evaluate.job import VideoJob as VideoJob
     from car.evaluate.merging import Merged as Merged
     from car.evaluate.merging import merge as merge
     from car.evaluate.plan import Plan as Plan
@@ -36,6 +37,7 @@ _HOMES = {
     "Report": "car.evaluate.report",
     "RunDirectory": "car.evaluate.run_directory",
     "Shard": "car.evaluate.shards",
+    "VideoJob": "car.evaluate.job",
     "merge": "car.evaluate.merging",
     "run": "car.evaluate.runner",
 }

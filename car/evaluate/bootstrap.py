@@ -7,10 +7,13 @@ pictures nor the machine matters, and rounds of two runs over the same pictures 
 
 import hashlib
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
 ROUNDS = 1000
+_UNITS = 2**32
+"""Scores are summed over the rounds as whole numbers of this, so that no order of records matters."""
 _LEVELS = np.cumsum([math.exp(-1) / math.factorial(n) for n in range(13)])
 
 
@@ -59,6 +62,24 @@ class Bootstrap:
             iou = self.hits / (self.true + self.predicted - self.hits)
             occurs = self.true > 0
             return np.where(occurs, iou, 0).sum(axis=0) / occurs.sum(axis=0)
+
+
+class MeanBootstrap:
+    """The rounds' means of scores in [0, 1], of which a picture has any number."""
+
+    def __init__(self) -> None:
+        self._sums, self._counts = np.zeros(ROUNDS, np.int64), np.zeros(ROUNDS, np.int64)
+
+    def add(self, key: str, scores: Iterable[float]) -> None:
+        """Count the scores of one picture."""
+        units, drawn = [round(score * _UNITS) for score in scores], draws(key)
+        self._sums += sum(units) * drawn
+        self._counts += len(units) * drawn
+
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the mean; NaN where there is no score."""
+        with np.errstate(invalid="ignore"):
+            return interval(self._sums / _UNITS / self._counts)
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:

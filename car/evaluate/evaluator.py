@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,11 +17,12 @@ from car import __version__
 from car.config import Config, load_preset
 from car.data import DATASETS, IGNORE, SemanticDataset, Truth, open_dataset
 from car.device import choose_device, choose_dtype
-from car.errors import InputError
+from car.errors import CarError, InputError
 from car.evaluate.job import Job
 from car.evaluate.plan import Plan, PlannedPass, key_lines
 from car.evaluate.record import Pass, Record, cells_of
 from car.evaluate.referring_record import ReferringRecord
+from car.evaluate.video_record import VideoRecord
 from car.evaluate.words import askable, class_words
 from car.metrics.semantic import confusion
 from car.result import Segmentation
@@ -39,10 +41,10 @@ class Outcome:
 
     record: what is kept of it, of the kind of the run.
     labels: predicted label map (H, W) uint16, 0 is background and i + 1 class i; None where there is an error,
-        and in a referring run.
+        and where expressions are asked.
     """
 
-    record: Record | ReferringRecord
+    record: Record | ReferringRecord | VideoRecord
     labels: np.ndarray | None = None
 
 
@@ -102,8 +104,7 @@ class Evaluator:
         try:
             truth = self.dataset.read(key)
         except InputError as error:
-            # A report is the same wherever the data lies.
-            return Outcome(Record(key, error=str(error).replace(f"{self.dataset.root}{os.sep}", "")))
+            return Outcome(Record(key, error=reason(error, self.dataset.root)))
         return self.evaluate(key, truth, time.perf_counter() - start)
 
     def evaluate(self, key: str, truth: Truth, seconds_read: float) -> Outcome:
@@ -205,6 +206,11 @@ def history(planned: PlannedPass, result: Segmentation) -> Pass:
     )
     scores = tuple(round(float(score), 6) for score in result.scores[result.present])
     return Pass(steps, scores)
+
+
+def reason(error: CarError, root: Path) -> str:
+    """Why there is no result; a report is the same wherever the data lies."""
+    return str(error).replace(f"{root}{os.sep}", "")
 
 
 def set_threads(threads: int | None) -> int:

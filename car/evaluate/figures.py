@@ -6,10 +6,12 @@ without pixels. Published figures alone are in per cent, as published.
 
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from car.evaluate.counted import Counted
 from car.evaluate.statistics import LoopStatistics, Statistics
 from car.metrics.semantic import SemanticScores
 
@@ -23,12 +25,7 @@ def figures(statistics: Statistics) -> dict[str, Any]:
     return {
         "benchmark": plan.benchmark,
         "split": plan.split,
-        "images": {
-            "all": len(statistics.keys),
-            "evaluated": len(statistics.evaluated),
-            "failed": len(statistics.failures),
-            "missing": len(statistics.missing),
-        },
+        "images": statistics.coverage,
         "complete": statistics.complete,
         "scores": {name: _scores(statistics, name, each) for name, each in scores.items()},
         "published_per_cent": dict(plan.published),
@@ -36,7 +33,7 @@ def figures(statistics: Statistics) -> dict[str, Any]:
         "passes": [
             {"kind": planned.kind, **_loop(loop)} for planned, loop in zip(plan.passes, statistics.passes, strict=True)
         ],
-        "failures": {key: statistics.failures[key] for key in statistics.keys if key in statistics.failures},
+        "failures": statistics.failed,
         "missing": statistics.missing,
         "plan": plan.to_dict(),
     }
@@ -44,13 +41,13 @@ def figures(statistics: Statistics) -> dict[str, Any]:
 
 def seconds(statistics: Statistics) -> dict[str, Any]:
     """Wall time per picture by stage, the longest first, then of all stages."""
-    return {
-        "images": len(statistics.evaluated),
-        "seconds_per_image": {
-            stage: {"sum": round(each.sum, 6), "mean": round(each.mean, 6), "median": round(each.median, 6)}
-            for stage, each in statistics.timings().items()
-        },
-    }
+    return {"images": len(statistics.evaluated), "seconds_per_image": stage_seconds(statistics)}
+
+
+def stage_seconds(statistics: Counted) -> dict[str, dict[str, float]]:
+    """Sum, mean and median by stage, the longest first, then of all stages."""
+    stages = statistics.timings().items()
+    return {stage: {name: round(value, 6) for name, value in asdict(each).items()} for stage, each in stages}
 
 
 def rounded(value: float) -> float | None:

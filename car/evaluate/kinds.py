@@ -1,41 +1,81 @@
-"""What the two kinds of runs, semantic and referring, do not have in common; a plan tells which kind a run is of.
+"""What the kinds of runs, semantic, referring and video, do not have in common; a plan tells which kind a run is of.
 
 Whatever plans, does, keeps, joins and reports runs asks here for the part that depends on the kind. A module that
 brings networks is imported only when a job is to be done.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from car.errors import InputError
-from car.evaluate.job import Job, ReferringJob
+from car.evaluate import expression_report, report
+from car.evaluate.job import Job, ReferringJob, VideoJob
 from car.evaluate.plan import Plan
 from car.evaluate.record import Record
 from car.evaluate.referring_plan import ReferringPlan
 from car.evaluate.referring_record import ReferringRecord
-from car.evaluate.referring_report import FILES as REFERRING_FILES
 from car.evaluate.referring_report import ReferringReport
-from car.evaluate.referring_report import write_report as write_referring_report
 from car.evaluate.referring_statistics import ReferringStatistics, ReferringTally
-from car.evaluate.report import FILES as SEMANTIC_FILES
 from car.evaluate.report import Report
-from car.evaluate.report import write_report as write_semantic_report
 from car.evaluate.statistics import SemanticTally, Statistics
+from car.evaluate.video_plan import VideoPlan
+from car.evaluate.video_record import VideoRecord
+from car.evaluate.video_report import VideoReport
+from car.evaluate.video_statistics import VideoStatistics, VideoTally
 
 if TYPE_CHECKING:
     from car.evaluate.evaluator import Evaluator
     from car.evaluate.referring_evaluator import ReferringEvaluator
+    from car.evaluate.video_evaluator import VideoEvaluator
 
-AnyJob = Job | ReferringJob
-AnyPlan = Plan | ReferringPlan
-AnyRecord = Record | ReferringRecord
-AnyReport = Report | ReferringReport
-AnyStatistics = Statistics | ReferringStatistics
+AnyJob = Job | ReferringJob | VideoJob
+AnyPlan = Plan | ReferringPlan | VideoPlan
+AnyRecord = Record | ReferringRecord | VideoRecord
+AnyReport = Report | ReferringReport | VideoReport
+AnyStatistics = Statistics | ReferringStatistics | VideoStatistics
 
 
-def evaluator_of(job: AnyJob) -> "Evaluator | ReferringEvaluator":
-    """What turns the pictures of a job into records; raises as it does."""
+@dataclass(frozen=True)
+class Kind:
+    """What runs of one kind are made of.
+
+    plan, record, tally, statistics, report: the classes.
+    files: names of what its report is written to.
+    """
+
+    plan: Any
+    record: Any
+    tally: Any
+    statistics: Any
+    report: Any
+    files: Sequence[str]
+
+
+SEMANTIC = Kind(Plan, Record, SemanticTally, Statistics, Report, report.FILES)
+REFERRING = Kind(
+    ReferringPlan,
+    ReferringRecord,
+    ReferringTally,
+    ReferringStatistics,
+    ReferringReport,
+    expression_report.FILES,
+)
+VIDEO = Kind(VideoPlan, VideoRecord, VideoTally, VideoStatistics, VideoReport, expression_report.FILES)
+
+
+def kind_of(plan: AnyPlan) -> Kind:
+    """The kind of a plan."""
+    return next(kind for kind in (SEMANTIC, REFERRING, VIDEO) if isinstance(plan, kind.plan))
+
+
+def evaluator_of(job: AnyJob) -> "Evaluator | ReferringEvaluator | VideoEvaluator":
+    """What turns the pictures or films of a job into records; raises as it does."""
+    if isinstance(job, VideoJob):
+        from car.evaluate.video_evaluator import VideoEvaluator
+
+        return VideoEvaluator(job)
     if isinstance(job, ReferringJob):
         from car.evaluate.referring_evaluator import ReferringEvaluator
 
@@ -46,13 +86,15 @@ def evaluator_of(job: AnyJob) -> "Evaluator | ReferringEvaluator":
 
 
 def check_predictions(job: AnyJob) -> None:
-    """Refuse to keep predictions where there is no label map to keep.
+    """Refuse to keep predictions where there is not one label map per picture to keep.
 
     Raises:
-        InputError: it is a referring job: masks of expressions overlap.
+        InputError: it is a job with expressions: masks of expressions overlap, and films have label maps by annotator.
     """
     if isinstance(job, ReferringJob):
         raise InputError("Predictions are not kept of referring benchmarks, whose masks overlap; see `car refer`.")
+    if isinstance(job, VideoJob):
+        raise InputError("Predictions are not kept of films; `car video --referring` writes label maps of one.")
 
 
 def plan_from(values: Mapping[str, Any]) -> AnyPlan:
@@ -63,8 +105,8 @@ def plan_from(values: Mapping[str, Any]) -> AnyPlan:
     """
     if not isinstance(values, Mapping):
         raise InputError("This is not the plan of a run.")
-    kind = ReferringPlan if values.get("kind") == ReferringPlan.kind else Plan
-    return kind.from_dict(values)
+    named = {kind.plan.kind: kind for kind in (REFERRING, VIDEO)}
+    return named.get(values.get("kind"), SEMANTIC).plan.from_dict(values)
 
 
 def record_from(plan: AnyPlan, line: str | bytes) -> AnyRecord:
@@ -73,36 +115,47 @@ def record_from(plan: AnyPlan, line: str | bytes) -> AnyRecord:
     Raises:
         InputError: the line is none.
     """
-    return ReferringRecord.from_line(line) if isinstance(plan, ReferringPlan) else Record.from_line(line)
+    return kind_of(plan).record.from_line(line)
 
 
 def failed_record(plan: AnyPlan, key: str, reason: str) -> AnyRecord:
-    """The record of a picture without a result."""
-    return ReferringRecord(key, error=reason) if isinstance(plan, ReferringPlan) else Record(key, error=reason)
+    """The record of a picture or film without a result."""
+    return kind_of(plan).record(key, error=reason)
 
 
 def tally_of(plan: AnyPlan) -> Any:
-    """A `SemanticTally` or `ReferringTally`: what knows the main score of the pictures so far."""
-    return ReferringTally(plan) if isinstance(plan, ReferringPlan) else SemanticTally(plan)
+    """A tally of the plan's kind: what knows the main score of the pictures or films so far."""
+    return kind_of(plan).tally(plan)
 
 
 def statistics_of(plan: AnyPlan, keys: Iterable[str]) -> Any:
-    """The `Statistics` or `ReferringStatistics` that records of a run of this plan are counted in."""
-    return ReferringStatistics(plan, keys) if isinstance(plan, ReferringPlan) else Statistics(plan, keys)
+    """The statistics that records of a run of this plan are counted in."""
+    return kind_of(plan).statistics(plan, keys)
 
 
 def report_of(statistics: AnyStatistics) -> AnyReport:
     """The report of what was counted."""
-    return ReferringReport.of(statistics) if isinstance(statistics, ReferringStatistics) else Report.of(statistics)
+    return kind_of(statistics.plan).report.of(statistics)
 
 
 def report_files(plan: AnyPlan) -> Sequence[str]:
     """Names of what the report of a run of this plan is written to."""
-    return REFERRING_FILES if isinstance(plan, ReferringPlan) else SEMANTIC_FILES
+    return kind_of(plan).files
 
 
 def write_report(folder: str | Path, plan: AnyPlan, keys: Sequence[str], records: Iterable[Any]) -> AnyReport:
-    """Count a run's records and write its report to its folder; as `car.evaluate.report.write_report`."""
-    if isinstance(plan, ReferringPlan):
-        return write_referring_report(folder, plan, keys, records)
-    return write_semantic_report(folder, plan, keys, records)
+    """Count a run's records and write its report to its folder.
+
+    Args:
+        plan: of the run.
+        keys: of all pictures or films that it is to evaluate.
+        records: at most one per key, in any order; read once.
+
+    Raises:
+        InputError: a record is of none of the keys, or the second of one, or does not fit the plan; or the folder
+            cannot be made.
+        CarError: writing failed.
+    """
+    written = report_of(kind_of(plan).statistics.of(plan, keys, records))
+    written.write(folder)
+    return written

@@ -47,12 +47,18 @@ def coverage(figures: Mapping[str, Any]) -> str:
     """How many of the pictures are in the scores, and what became of the others."""
     images = figures["images"]
     said = f"**{count(images['evaluated'])} of {count(images['all'])} images.**"
-    if images["failed"]:
-        said += f" Failed: {count(images['failed'])}, which no score counts."
-    if images["missing"]:
-        said += f" Not evaluated yet: {count(images['missing'])}; the run is incomplete."
-    if images["all"] != figures["plan"]["images"]:
-        said += f" This is a part of a run of {count(figures['plan']['images'])}."
+    return said + shortfall(images, figures["plan"]["images"])
+
+
+def shortfall(covered: Mapping[str, int], planned: int) -> str:
+    """What became of the pictures or sequences that are not in the scores, in words; nothing where all are."""
+    said = ""
+    if covered["failed"]:
+        said += f" Failed: {count(covered['failed'])}, which no score counts."
+    if covered["missing"]:
+        said += f" Not evaluated yet: {count(covered['missing'])}; the run is incomplete."
+    if covered["all"] != planned:
+        said += f" This is a part of a run of {count(planned)}."
     return said
 
 

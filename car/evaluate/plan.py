@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from car.errors import InputError
 
-CONSEQUENCES = ("images", "keys_sha256", "passes")
+CONSEQUENCES = ("images", "sequences", "keys_sha256", "passes")
 """Fields of a plan that follow from others."""
 HASH = re.compile("[0-9a-f]{64}")
 
@@ -47,6 +47,8 @@ class Plan:
     limit, seed: how many of the split's pictures were drawn with this seed; None for all.
     versions: of car and the packages that results depend on.
     """
+
+    unit: ClassVar[str] = "images"
 
     benchmark: str
     split: str

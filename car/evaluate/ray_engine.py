@@ -29,6 +29,7 @@ from car.evaluate.ray_cluster import connected, import_ray, one_line, silent
 if TYPE_CHECKING:
     from car.evaluate.evaluator import Evaluator, Outcome
     from car.evaluate.referring_evaluator import ReferringEvaluator
+    from car.evaluate.video_evaluator import VideoEvaluator
 
 ATTEMPTS = 3
 MOST_GIVEN_UP = 3
@@ -170,7 +171,7 @@ class Worker:
         return differences(self.evaluator.plan, self.plan)
 
     @cached_property
-    def evaluator(self) -> "Evaluator | ReferringEvaluator":
+    def evaluator(self) -> "Evaluator | ReferringEvaluator | VideoEvaluator":
         """The models, on this worker's cores or GPU."""
         return evaluator_of(self.job)
 

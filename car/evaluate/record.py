@@ -6,14 +6,16 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
 from car.errors import InputError
 from car.export import dumps
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,7 @@ class Record:
 
     def to_line(self) -> str:
         """One line of JSON, without its end."""
-        values: dict[str, Any] = {"key": self.key}
-        if self.error is not None:
-            return dumps({**values, "error": self.error}, indent=None)
-        values |= {"size": self.size, "cells": self.cells, "passes": [asdict(each) for each in self.passes]}
-        return dumps({**values, "seconds": dict(self.seconds)}, indent=None)
+        return line_of(self, size=self.size, cells=self.cells, passes=[asdict(each) for each in self.passes])
 
     @classmethod
     def from_line(cls, line: str | bytes) -> Self:
@@ -68,23 +66,7 @@ class Record:
         Raises:
             InputError: it is no such line.
         """
-        try:
-            values = json.loads(line)
-            if "error" in values:
-                return cls(str(values["key"]), error=str(values["error"]))
-            height, width = map(int, values["size"])
-            return cls(
-                str(values["key"]),
-                (height, width),
-                tuple((int(row), int(column), int(pixels)) for row, column, pixels in values["cells"]),
-                tuple(
-                    Pass(tuple(tuple(map(int, step)) for step in each["steps"]), tuple(map(float, each["scores"])))
-                    for each in values["passes"]
-                ),
-                {str(stage): float(seconds) for stage, seconds in values["seconds"].items()},
-            )
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise InputError(f"Expected a line of records, but got {str(line)[:80]!r}.") from None
+        return record_in(line, cls, _fields, "records")
 
     @property
     def present(self) -> set[int]:
@@ -96,3 +78,60 @@ def cells_of(confusion: np.ndarray) -> tuple[tuple[int, int, int], ...]:
     """Non-zero cells of a confusion matrix (K + 1, K + 1) as (row, column, pixels)."""
     rows, columns = confusion.nonzero()
     return tuple(zip(rows.tolist(), columns.tolist(), confusion[rows, columns].tolist(), strict=True))
+
+
+class AnyKind(Protocol):
+    """What a record of any kind has."""
+
+    @property
+    def key(self) -> str:
+        """Of what."""
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """By stage."""
+
+    @property
+    def error(self) -> str | None:
+        """Why there is no result."""
+
+
+def line_of(record: AnyKind, **result: Any) -> str:
+    """A record of any kind as one line of JSON without its end: its result, or why there is none."""
+    if record.error is not None:
+        return dumps({"key": record.key, "error": record.error}, indent=None)
+    return dumps({"key": record.key, **result, "seconds": dict(record.seconds)}, indent=None)
+
+
+def record_in(
+    line: str | bytes, kind: Callable[..., R], fields: Callable[[Mapping[str, Any]], Mapping[str, Any]], name: str
+) -> R:
+    """The record of a kind that a line holds.
+
+    Args:
+        fields: those of its result, of the data in the line.
+        name: of such records in the error.
+
+    Raises:
+        InputError: it holds none.
+    """
+    try:
+        values = json.loads(line)
+        if "error" in values:
+            return kind(str(values["key"]), error=str(values["error"]))
+        seconds = {str(stage): float(each) for stage, each in values["seconds"].items()}
+        return kind(str(values["key"]), seconds=seconds, **fields(values))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"Expected a line of {name}, but got {str(line)[:80]!r}.") from None
+
+
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    height, width = map(int, values["size"])
+    return {
+        "size": (height, width),
+        "cells": tuple((int(row), int(column), int(pixels)) for row, column, pixels in values["cells"]),
+        "passes": tuple(
+            Pass(tuple(tuple(map(int, step)) for step in each["steps"]), tuple(map(float, each["scores"])))
+            for each in values["passes"]
+        ),
+    }

@@ -1,10 +1,10 @@
 """report.md of a referring run: its figures for people, the published ones beside them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from car.evaluate.markdown import NOTHING, code, count, per_cent, table, text, within
-from car.evaluate.page import setting
+from car.evaluate.page import setting, shortfall
 from car.evaluate.plan import flat
 from car.evaluate.referring_plan import PROTOCOLS
 
@@ -25,9 +25,9 @@ def page(figures: Mapping[str, Any]) -> str:
         *_scores(figures),
         *_published(figures),
         *_problems(figures),
-        *_failures(figures),
+        *failures(figures),
         "## Settings",
-        *_settings(figures),
+        *settings(figures),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -46,13 +46,7 @@ def coverage(figures: Mapping[str, Any]) -> str:
     )
     if targets["no_target"]:
         said += f" Of the targets, {count(targets['no_target'])} are expressions that refer to nothing."
-    if images["failed"]:
-        said += f" Failed: {count(images['failed'])}, which no score counts."
-    if images["missing"]:
-        said += f" Not evaluated yet: {count(images['missing'])}; the run is incomplete."
-    if images["all"] != figures["plan"]["images"]:
-        said += f" This is a part of a run of {count(figures['plan']['images'])}."
-    return said
+    return said + shortfall(images, figures["plan"]["images"])
 
 
 def _protocol(figures: Mapping[str, Any]) -> Iterator[str]:
@@ -115,28 +109,36 @@ def _published(figures: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _problems(figures: Mapping[str, Any]) -> Iterator[str]:
-    problems = figures["problems"]
-    if not problems:
-        return
-    yield "## Expressions that were not asked"
-    yield "\n".join(
-        f"- {code(each['image'])}, target {code(each['target'])}: {text('; '.join(each['problems']))}"
-        for each in problems[:_SHOWN]
+    yield from some(
+        "Expressions that were not asked",
+        [
+            f"- {code(each['image'])}, target {code(each['target'])}: {text('; '.join(each['problems']))}"
+            for each in figures["problems"]
+        ],
+        " targets",
     )
-    if len(problems) > _SHOWN:
-        yield f"And {count(len(problems) - _SHOWN)} more targets, in `report.json`."
 
 
-def _failures(figures: Mapping[str, Any]) -> Iterator[str]:
-    failures = list(figures["failures"].items())
-    if not failures:
-        return
-    yield "## Failures"
-    yield "\n".join(f"- {code(key)}: {text(reason)}" for key, reason in failures[:_SHOWN])
-    if len(failures) > _SHOWN:
-        yield f"And {count(len(failures) - _SHOWN)} more, in `report.json`."
+def failures(figures: Mapping[str, Any]) -> Iterator[str]:
+    """What has no result, and why."""
+    yield from some("Failures", [f"- {code(key)}: {text(reason)}" for key, reason in figures["failures"].items()])
 
 
-def _settings(figures: Mapping[str, Any]) -> Iterator[str]:
+def settings(figures: Mapping[str, Any]) -> Iterator[str]:
+    """Every setting of a run's plan."""
     rows = flat(figures["plan"])
     yield table(["setting", "value"], [[key, setting(key, value)] for key, value in rows], numbers=False)
+
+
+def some(title: str, lines: Sequence[str], what: str = "") -> Iterator[str]:
+    """A section with a list, cut where it is long; nothing where there is none.
+
+    >>> list(some("Failures", []))
+    []
+    """
+    if not lines:
+        return
+    yield f"## {title}"
+    yield "\n".join(lines[:_SHOWN])
+    if len(lines) > _SHOWN:
+        yield f"And {count(len(lines) - _SHOWN)} more{what}, in `report.json`."

@@ -5,13 +5,11 @@
 {"key": "COCO_train2014_000000000109", "error": "'train2014/COCO_train2014_000000000109.jpg' is empty (0 bytes)."}
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from car.errors import InputError
-from car.export import dumps
+from car.evaluate.record import line_of, record_in
 from car.metrics.referring import Overlap
 
 
@@ -71,11 +69,7 @@ class ReferringRecord:
 
     def to_line(self) -> str:
         """One line of JSON, without its end."""
-        values: dict[str, Any] = {"key": self.key}
-        if self.error is not None:
-            return dumps({**values, "error": self.error}, indent=None)
-        values |= {"proposals": self.proposals, "targets": [asdict(each) for each in self.targets]}
-        return dumps({**values, "seconds": dict(self.seconds)}, indent=None)
+        return line_of(self, proposals=self.proposals, targets=[asdict(each) for each in self.targets])
 
     @classmethod
     def from_line(cls, line: str | bytes) -> Self:
@@ -84,19 +78,15 @@ class ReferringRecord:
         Raises:
             InputError: it is no such line.
         """
-        try:
-            values = json.loads(line)
-            if "error" in values:
-                return cls(str(values["key"]), error=str(values["error"]))
-            proposals = values["proposals"]
-            return cls(
-                str(values["key"]),
-                None if proposals is None else int(proposals),
-                tuple(_target(each) for each in values["targets"]),
-                {str(stage): float(seconds) for stage, seconds in values["seconds"].items()},
-            )
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise InputError(f"Expected a line of referring records, but got {str(line)[:80]!r}.") from None
+        return record_in(line, cls, _fields, "referring records")
+
+
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    proposals = values["proposals"]
+    return {
+        "proposals": None if proposals is None else int(proposals),
+        "targets": tuple(_target(each) for each in values["targets"]),
+    }
 
 
 def _target(values: Mapping[str, Any]) -> TargetRecord:

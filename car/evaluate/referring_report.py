@@ -1,51 +1,30 @@
-"""The report of one referring run: the same bytes for the same records, whatever their order.
-
-    report.md      for people
-    report.json    all figures but the seconds
-    timing.json    seconds per stage
-
-Shares and IoU are in [0, 1], rounded to 10 digits, None where they are not defined; published figures are in per cent.
+"""The report of one referring run: the same bytes for the same records, whatever their order; see
+`car.evaluate.expression_report`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from car.evaluate.figures import rounded
+from car.evaluate.expression_report import ExpressionReport
+from car.evaluate.figures import rounded, stage_seconds
 from car.evaluate.markdown import count, per_cent, within
 from car.evaluate.referring_page import page, protocol_of
 from car.evaluate.referring_plan import ReferringPlan
 from car.evaluate.referring_published import published
-from car.evaluate.referring_record import ReferringRecord
 from car.evaluate.referring_statistics import ReferringStatistics, main_measure
-from car.evaluate.report import write_texts
-from car.export import dumps
-
-FILES = ("timing.json", "report.md", "report.json")
-"""What `ReferringReport.write` writes, in the order it does."""
+from car.evaluate.report import stage_shares
 
 
 @dataclass(frozen=True)
-class ReferringReport:
-    """A referring run's results.
+class ReferringReport(ExpressionReport):
+    """A referring run's results."""
 
-    figures: content of report.json.
-    timing: content of timing.json.
-    """
-
-    figures: Mapping[str, Any]
-    timing: Mapping[str, Any]
+    unit: ClassVar[str] = ReferringPlan.unit
 
     @classmethod
     def of(cls, statistics: ReferringStatistics) -> "ReferringReport":
         """The report of what was counted."""
         return cls(figures(statistics), seconds(statistics))
-
-    @property
-    def complete(self) -> bool:
-        """Whether every picture has a result: none failed, none is missing."""
-        return self.figures["complete"]
 
     @property
     def page(self) -> str:
@@ -60,16 +39,6 @@ class ReferringReport:
         if self.timing["images"]:
             lines.append(self._split())
         return "\n".join(lines)
-
-    def write(self, folder: str | Path) -> None:
-        """Write the three files, each whole or not at all; report.json last.
-
-        Raises:
-            InputError: the folder cannot be made.
-            CarError: writing failed.
-        """
-        contents = (dumps(self.timing) + "\n", self.page, dumps(self.figures) + "\n")
-        write_texts(folder, dict(zip(FILES, contents, strict=True)))
 
     def _result(self) -> str:
         values, plan = self.figures, self.figures["plan"]
@@ -98,14 +67,8 @@ class ReferringReport:
 
     def _split(self) -> str:
         stages, per_answer = self.timing["seconds_per_image"], self.timing["seconds_per_answer"]
-        whole = stages["all"]["mean"]
-        shares = ", ".join(
-            f"{stage} {per_cent(each['mean'] / whole if whole else None, digits=0)} %"
-            for stage, each in stages.items()
-            if stage != "all"
-        )
         each = "" if per_answer is None else f", {per_answer:.3f} s per answer"
-        return f"{whole:.3f} s per image{each}: {shares}"
+        return f"{stages['all']['mean']:.3f} s per image{each}: {stage_shares(stages)}"
 
 
 def figures(statistics: ReferringStatistics) -> dict[str, Any]:
@@ -116,10 +79,7 @@ def figures(statistics: ReferringStatistics) -> dict[str, Any]:
         "benchmark": plan.benchmark,
         "split": plan.split,
         "images": {
-            "all": len(statistics.keys),
-            "evaluated": len(statistics.evaluated),
-            "failed": len(statistics.failures),
-            "missing": len(statistics.missing),
+            **statistics.coverage,
             "without_proposals": statistics.without_proposals,
             "skipped": len(statistics.skipped),
         },
@@ -138,7 +98,7 @@ def figures(statistics: ReferringStatistics) -> dict[str, Any]:
             {"image": key, "target": target, "problems": list(statistics.problems[key, target])}
             for key, target in sorted(statistics.problems)
         ],
-        "failures": {key: statistics.failures[key] for key in statistics.keys if key in statistics.failures},
+        "failures": statistics.failed,
         "missing": statistics.missing,
         "skipped": [key for key in statistics.keys if key in statistics.skipped],
         "plan": plan.to_dict(),
@@ -159,26 +119,15 @@ def scores(statistics: ReferringStatistics) -> dict[str, float | None]:
 
 def seconds(statistics: ReferringStatistics) -> dict[str, Any]:
     """Wall time per picture by stage, the longest first, then of all stages; and per answer."""
-    stages = statistics.timings()
+    stages, answers = stage_seconds(statistics), statistics.answers
     return {
         "images": len(statistics.evaluated),
-        "answers": statistics.answers,
-        "seconds_per_answer": round(stages["all"].sum / statistics.answers, 6) if statistics.answers else None,
-        "seconds_per_image": {
-            stage: {name: round(value, 6) for name, value in asdict(each).items()} for stage, each in stages.items()
-        },
+        "answers": answers,
+        "seconds_per_answer": round(stages["all"]["sum"] / answers, 6) if answers else None,
+        "seconds_per_image": stages,
     }
 
 
 def asdict_of(each: Any) -> dict[str, Any]:
     """A published result as plain data."""
     return {**each._asdict(), "scores": dict(each.scores)}
-
-
-def write_report(
-    folder: str | Path, plan: ReferringPlan, keys: Sequence[str], records: Iterable[ReferringRecord]
-) -> ReferringReport:
-    """Count a run's records and write its report to its folder; as `car.evaluate.report.write_report`."""
-    report = ReferringReport.of(ReferringStatistics.of(plan, keys, records))
-    report.write(folder)
-    return report

@@ -3,15 +3,11 @@
 from array import array
 from collections.abc import Iterable, Iterator
 from math import fsum, nan
-from typing import Self
 
-import numpy as np
-
-from car.errors import InputError
-from car.evaluate.bootstrap import ROUNDS, draws, interval
+from car.evaluate.bootstrap import MeanBootstrap
+from car.evaluate.counted import Counted
 from car.evaluate.referring_plan import ReferringPlan
 from car.evaluate.referring_record import ReferringRecord, TargetRecord
-from car.evaluate.statistics import Timing, timing
 from car.metrics.referring import (
     GeneralizedScores,
     Overlap,
@@ -19,9 +15,6 @@ from car.metrics.referring import (
     generalized_scores,
     referring_scores,
 )
-
-_UNITS = 2**32
-"""IoU are summed over the bootstrap's rounds as whole numbers of this, so that no order of records matters."""
 
 
 class ReferringTally:
@@ -49,16 +42,10 @@ class ReferringTally:
             self._answers += len(ious)
 
 
-class ReferringStatistics:
-    """Sums over records, whatever their order; no record is kept, but 18 bytes per answer.
-
-    Args:
-        plan: of the run.
-        keys: of all its pictures.
+class ReferringStatistics(Counted):
+    """Sums over records; no record is kept, but 18 bytes per answer.
 
     Attributes:
-        evaluated: keys of the pictures with a result.
-        failures: reasons by key.
         skipped: keys of the pictures that are left out, for they have no mask proposals.
         without_proposals: how many pictures have none, left out or not.
         targets, no_targets: how many were counted, and how many of them refer to nothing.
@@ -68,58 +55,12 @@ class ReferringStatistics:
     """
 
     def __init__(self, plan: ReferringPlan, keys: Iterable[str]) -> None:
-        self.plan, self.keys = plan, dict.fromkeys(keys)
-        self.evaluated: set[str] = set()
-        self.failures: dict[str, str] = {}
+        super().__init__(plan, keys)
         self.skipped: set[str] = set()
         self.without_proposals = self.targets = self.no_targets = self.nothing_found = self.failed_answers = 0
         self.problems: dict[tuple[str, str], tuple[str, ...]] = {}
         self._intersections, self._unions, self._flags = array("q"), array("q"), array("B")
-        self._sums, self._answers = np.zeros(ROUNDS, np.int64), np.zeros(ROUNDS, np.int64)
-        self._seconds: dict[str, array] = {}
-        self._all_seconds = array("d")
-
-    @classmethod
-    def of(cls, plan: ReferringPlan, keys: Iterable[str], records: Iterable[ReferringRecord]) -> Self:
-        """The statistics of all records; raises as `add` does."""
-        statistics = cls(plan, keys)
-        for record in records:
-            statistics.add(record)
-        return statistics
-
-    def add(self, record: ReferringRecord) -> None:
-        """Count one picture.
-
-        Raises:
-            InputError: the run has no such picture, or it was counted before, or the record is not of the plan.
-        """
-        if record.key not in self.keys:
-            raise InputError(f"The run has a record of {record.key!r}, which is not among its pictures.")
-        if record.key in self.evaluated or record.key in self.failures:
-            raise InputError(f"The run has two records of {record.key!r}.")
-        if record.error is not None:
-            self.failures[record.key] = record.error
-            return
-        self._check(record)
-        self.evaluated.add(record.key)
-        self.without_proposals += record.proposals == 0
-        for stage, seconds in record.seconds.items():
-            self._seconds.setdefault(stage, array("d")).append(seconds)
-        self._all_seconds.append(fsum(record.seconds.values()))
-        if counts(record, self.plan):
-            self._add_answers(record)
-        else:
-            self.skipped.add(record.key)
-
-    @property
-    def missing(self) -> list[str]:
-        """Keys of the pictures without a record, in the run's order."""
-        return [key for key in self.keys if key not in self.evaluated and key not in self.failures]
-
-    @property
-    def complete(self) -> bool:
-        """Whether every picture has a result."""
-        return len(self.evaluated) == len(self.keys)
+        self._bootstrap = MeanBootstrap()
 
     @property
     def answers(self) -> int:
@@ -141,32 +82,24 @@ class ReferringStatistics:
 
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the main score over pictures; NaN with fewer than two."""
-        if len(self.evaluated) - len(self.skipped) < 2:
-            return nan, nan
-        with np.errstate(invalid="ignore"):
-            return interval(self._sums / _UNITS / self._answers)
+        return self._bootstrap.interval() if len(self.evaluated) - len(self.skipped) > 1 else (nan, nan)
 
-    def timings(self) -> dict[str, Timing]:
-        """By stage, the longest first; at the end "all", the stages together."""
-        pictures = len(self.evaluated)
-        padded = {stage: [*seconds, *[0.0] * (pictures - len(seconds))] for stage, seconds in self._seconds.items()}
-        stages = {stage: timing(seconds) for stage, seconds in padded.items()}
-        ordered = dict(sorted(stages.items(), key=lambda each: (-each[1].sum, each[0])))
-        return {**ordered, "all": timing(self._all_seconds)} if pictures else {}
+    def _count(self, record: ReferringRecord) -> None:
+        self.without_proposals += record.proposals == 0
+        if counts(record, self.plan):
+            self._add_answers(record)
+        else:
+            self.skipped.add(record.key)
 
     def _add_answers(self, record: ReferringRecord) -> None:
-        total = answers = 0
         for target in record.targets:
             self._add_target(record.key, target)
             for each in target.overlaps:
                 self._intersections.append(each.intersection)
                 self._unions.append(each.union)
                 self._flags.append(each.no_target | each.flagged << 1)
-                total += round(iou(each, self.plan) * _UNITS)
-                answers += 1
-        drawn = draws(record.key)
-        self._sums += total * drawn
-        self._answers += answers * drawn
+        scores = [iou(each, self.plan) for target in record.targets for each in target.overlaps]
+        self._bootstrap.add(record.key, scores)
 
     def _add_target(self, key: str, target: TargetRecord) -> None:
         self.targets += 1
@@ -178,14 +111,13 @@ class ReferringStatistics:
         if problems := tuple(problem for answer in target.answers for problem in answer.problems):
             self.problems[key, target.id] = problems
 
-    def _check(self, record: ReferringRecord) -> None:
+    def _fits(self, record: ReferringRecord) -> bool:
         fits = bool(record.targets) and (record.proposals is None) == (not self.plan.proposals)
         for target in record.targets:
             fits &= bool(target.answers) and (self.plan.protocol != "object" or len(target.answers) == 1)
             for each in target.answers:
                 fits &= 0 <= each.intersection <= each.union and not (target.no_target and each.intersection)
-        if not fits:
-            raise InputError(f"The record of {record.key!r} does not fit the plan of its run.")
+        return fits
 
 
 def main_measure(plan: ReferringPlan) -> str:

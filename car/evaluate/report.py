@@ -10,16 +10,15 @@ Of two runs of the same plan, timing.json alone differs.
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from car.evaluate.figures import figures, seconds
 from car.evaluate.markdown import count, number, per_cent, within
 from car.evaluate.page import page, published, scored
 from car.evaluate.plan import Plan
-from car.evaluate.record import Record
 from car.evaluate.statistics import Statistics
 from car.export import dumps, make_folder, reported, write_atomically
 
@@ -34,6 +33,8 @@ class Report:
     figures: content of report.json.
     timing: content of timing.json.
     """
+
+    unit: ClassVar[str] = Plan.unit
 
     figures: Mapping[str, Any]
     timing: Mapping[str, Any]
@@ -113,31 +114,17 @@ class Report:
 
     @staticmethod
     def _split(stages: Mapping[str, Mapping[str, float]]) -> str:
-        whole = stages["all"]["mean"]
-        shares = ", ".join(
-            f"{stage} {per_cent(each['mean'] / whole if whole else None, digits=0)} %"
-            for stage, each in stages.items()
-            if stage != "all"
-        )
-        return f"{whole:.3f} s per image: {shares}"
+        return f"{stages['all']['mean']:.3f} s per image: {stage_shares(stages)}"
 
 
-def write_report(folder: str | Path, plan: Plan, keys: Sequence[str], records: Iterable[Record]) -> Report:
-    """Count a run's records and write its report to its folder; see the top of this module for the files.
-
-    Args:
-        plan: of the run.
-        keys: of all pictures that it is to evaluate.
-        records: at most one per picture, in any order; read once, and not kept.
-
-    Raises:
-        InputError: a record is of none of the pictures, or the second of one, or does not fit the plan; or the folder
-            cannot be made.
-        CarError: writing failed.
-    """
-    report = Report.of(Statistics.of(plan, keys, records))
-    report.write(folder)
-    return report
+def stage_shares(stages: Mapping[str, Mapping[str, float]]) -> str:
+    """The share of each stage in the seconds of all, in one line."""
+    whole = stages["all"]["mean"]
+    return ", ".join(
+        f"{stage} {per_cent(each['mean'] / whole if whole else None, digits=0)} %"
+        for stage, each in stages.items()
+        if stage != "all"
+    )
 
 
 def write_texts(folder: str | Path, contents: Mapping[str, str]) -> None:

@@ -30,14 +30,15 @@ class Progress:
 
     Attributes:
         folder: where it is written.
-        total: pictures to do in all.
+        unit: what is gone through, "images" or "sequences".
+        total: how many of these there are to do in all.
         there: how many of them had a result already.
         done: how many have been dealt with by now.
         record: of the latest picture; None before the first.
     """
 
     def __init__(self, run: RunWriter, missing: Sequence[str]) -> None:
-        self.folder, self.total = run.folder, len(run.own_keys)
+        self.folder, self.unit, self.total = run.folder, run.plan.unit, len(run.own_keys)
         self.there = self.done = self.total - len(missing)
         self.record: AnyRecord | None = None
         self._tally: Any = tally_of(run.plan)
@@ -48,7 +49,7 @@ class Progress:
 
     @property
     def measure(self) -> str:
-        """What the main score of the benchmark is called: mIoU, or gIoU."""
+        """What the main score of the benchmark is called: mIoU, gIoU, or J&F."""
         return self._tally.measure
 
     @property
@@ -94,7 +95,7 @@ def run(
         The report, of the shard's pictures where there is one; it is not complete if some pictures failed.
 
     Raises:
-        InputError: as `Evaluator` and `RunWriter` do, an unknown engine, or predictions of a referring job.
+        InputError: as `Evaluator` and `RunWriter` do, an unknown engine, or predictions of a job with expressions.
         MissingError: as `Evaluator` does, or the engine is not installed.
         CarError: writing failed.
     """

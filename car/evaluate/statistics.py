@@ -1,16 +1,14 @@
 """What a run's records come to: dataset-wide scores with their intervals, and how the loop went."""
 
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from math import fsum, nan
-from typing import NamedTuple, Self
+from math import nan
+from typing import NamedTuple
 
 import numpy as np
 
-from car.errors import InputError
 from car.evaluate.bootstrap import Bootstrap, draws, interval
+from car.evaluate.counted import Counted
 from car.evaluate.plan import Plan
 from car.evaluate.record import Pass, Record
 from car.metrics.semantic import SemanticScores, semantic_scores
@@ -34,15 +32,6 @@ STRICT = Rule(1, 0)
 def rules_of(background: bool) -> dict[str, Rule]:
     """The rules a benchmark is scored by, by the name of their mIoU; the first is what is published."""
     return {"mIoU": WITH_BACKGROUND} if background else {"mIoU": PUBLISHED, "strict mIoU": STRICT}
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds per picture of one stage: the sum, mean and median; a picture that skipped the stage took 0."""
-
-    sum: float
-    mean: float
-    median: float
 
 
 class LoopStatistics:
@@ -122,75 +111,22 @@ class SemanticTally:
             self._confusion[rows, columns] += pixels
 
 
-class Statistics:
-    """Sums over records, whatever their order; no record is kept.
-
-    Beside the confusion matrix and the rounds of the bootstrap, it holds the keys, and 8 bytes per picture and stage
-    for the medians of the seconds.
-
-    Args:
-        plan: of the run.
-        keys: of all its pictures.
+class Statistics(Counted):
+    """Sums over records: the confusion matrix and the rounds of the bootstrap; no record is kept.
 
     Attributes:
         rules: what the benchmark is scored by, see `rules_of`.
         confusion: (K + 1, K + 1) int64, rows truth; 0 is background, i + 1 is class i.
         passes: one per pass of the plan.
-        evaluated: keys of the pictures with a result.
-        failures: reasons by key.
     """
 
     def __init__(self, plan: Plan, keys: Iterable[str]) -> None:
-        self.plan, self.keys = plan, dict.fromkeys(keys)
+        super().__init__(plan, keys)
         classes = len(plan.classes)
         self.confusion = np.zeros((classes + 1, classes + 1), np.int64)
         self.passes = [LoopStatistics(each.classes, classes) for each in plan.passes]
-        self.evaluated: set[str] = set()
-        self.failures: dict[str, str] = {}
         self.rules = rules_of(plan.background)
         self._bootstraps = {name: Bootstrap(classes + 1) for name in self.rules}
-        self._seconds: dict[str, array] = {}
-        self._all_seconds = array("d")
-
-    @classmethod
-    def of(cls, plan: Plan, keys: Iterable[str], records: Iterable[Record]) -> Self:
-        """The statistics of all records; raises as `add` does."""
-        statistics = cls(plan, keys)
-        for record in records:
-            statistics.add(record)
-        return statistics
-
-    def add(self, record: Record) -> None:
-        """Count one picture.
-
-        Raises:
-            InputError: the run has no such picture, or it was counted before, or the record is not of the plan.
-        """
-        if record.key not in self.keys:
-            raise InputError(f"The run has a record of {record.key!r}, which is not among its pictures.")
-        if record.key in self.evaluated or record.key in self.failures:
-            raise InputError(f"The run has two records of {record.key!r}.")
-        if record.error is not None:
-            self.failures[record.key] = record.error
-            return
-        self._check(record)
-        self.evaluated.add(record.key)
-        self._add_cells(record)
-        for loop, went in zip(self.passes, record.passes, strict=True):
-            loop.add(went, record.present)
-        for stage, seconds in record.seconds.items():
-            self._seconds.setdefault(stage, array("d")).append(seconds)
-        self._all_seconds.append(fsum(record.seconds.values()))
-
-    @property
-    def missing(self) -> list[str]:
-        """Keys of the pictures without a record, in the run's order."""
-        return [key for key in self.keys if key not in self.evaluated and key not in self.failures]
-
-    @property
-    def complete(self) -> bool:
-        """Whether every picture has a result."""
-        return len(self.evaluated) == len(self.keys)
 
     def scores(self) -> dict[str, SemanticScores]:
         """Scores by rule; `class_iou` is (K + 1,) under every rule, NaN for background where it is no class."""
@@ -216,13 +152,10 @@ class Statistics:
         """The 95 % interval of a rule's mIoU over pictures; NaN with fewer than two."""
         return interval(self.rounds(name)) if len(self.evaluated) > 1 else (nan, nan)
 
-    def timings(self) -> dict[str, Timing]:
-        """By stage, the longest first; at the end "all", the stages together."""
-        pictures = len(self.evaluated)
-        padded = {stage: [*seconds, *[0.0] * (pictures - len(seconds))] for stage, seconds in self._seconds.items()}
-        stages = {stage: timing(seconds) for stage, seconds in padded.items()}
-        ordered = dict(sorted(stages.items(), key=lambda each: (-each[1].sum, each[0])))
-        return {**ordered, "all": timing(self._all_seconds)} if pictures else {}
+    def _count(self, record: Record) -> None:
+        self._add_cells(record)
+        for loop, went in zip(self.passes, record.passes, strict=True):
+            loop.add(went, record.present)
 
     def _add_cells(self, record: Record) -> None:
         cells = np.array(record.cells, np.int64).reshape(-1, 3)
@@ -232,21 +165,14 @@ class Statistics:
         for name, rule in self.rules.items():
             self._bootstraps[name].add(drawn, cells[(rows >= rule.row) & (columns >= rule.column)])
 
-    def _check(self, record: Record) -> None:
+    def _fits(self, record: Record) -> bool:
         classes = len(self.plan.classes)
         fits = len(record.passes) == len(self.passes)
         fits &= all(0 <= label <= classes for cell in record.cells for label in cell[:2])
         fits &= all(pixels >= 0 for _, _, pixels in record.cells)
         for loop, went in zip(self.passes, record.passes, strict=False):
             fits &= bool(went.steps) and all(loop.asked.issuperset(step) for step in went.steps)
-        if not fits:
-            raise InputError(f"The record of {record.key!r} does not fit the plan of its run.")
-
-
-def timing(seconds: Sequence[float]) -> Timing:
-    """Sum, mean and median, whatever the order; at least one value."""
-    total = fsum(seconds)
-    return Timing(total, total / len(seconds), float(np.median(seconds)))
+        return fits
 
 
 def ratio(part: float, whole: float) -> float:

@@ -26,7 +26,7 @@ def test_help_lists_them(car):
     assert status == 0
     assert "Referring benchmarks" in out
     assert "refcocog" in out
-    assert "ref-davis17" not in out
+    assert "ref-davis17" in out
     status, out, _ = car("eval", "grefcoco", "--help")
     assert status == 0
     assert "--protocol" in out

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from car.errors import InputError
+from car.evaluate.kinds import write_report
 from car.evaluate.merging import find_runs, merge
 from car.evaluate.record import Record
-from car.evaluate.report import FILES, write_report
+from car.evaluate.report import FILES
 from car.evaluate.run_directory import RunDirectory
 from car.evaluate.run_writer import RunWriter
 from car.evaluate.shards import Shard

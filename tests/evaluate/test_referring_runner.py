@@ -9,8 +9,8 @@ import pytest
 from car.data import open_referring
 from car.errors import InputError
 from car.evaluate import ReferringJob, RunDirectory, Shard, merge, run
+from car.evaluate.expression_report import FILES
 from car.evaluate.referring_evaluator import ReferringEvaluator
-from car.evaluate.referring_report import FILES
 from car.referring.load import load_referrer
 from car.referring.proposals import FolderOfMasks, MaskProposals
 from tests.evaluate.referring_pictures import BLANK, IMAGES, key, write_refcoco

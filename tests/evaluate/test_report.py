@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from car.data.dataset import IGNORE
 from car.errors import CarError, InputError
 from car.evaluate.bootstrap import ROUNDS, Bootstrap, draws, interval
+from car.evaluate.kinds import write_report
 from car.evaluate.record import Pass, Record
-from car.evaluate.report import FILES, Report, write_report
+from car.evaluate.report import FILES, Report
 from car.evaluate.statistics import Statistics
 from car.metrics.semantic import semantic_scores
 from tests.evaluate.made_runs import NAMES, in_two_passes, passes_of, plan_of, random_run, record_of
