@@ -46,7 +46,7 @@ class Config:
     view: how the classifier sees a prompted image: "squash", "crop" (as published) or "pad".
     classifier_skip_last: leave out the classifier's last block, as the released code does.
     cascade: show the classifier only so many queries, those that the proposer's best patch finds likeliest, and all
-        that it gives at least `cascade_floor`; None shows it all. For large vocabularies, see docs/performance.md.
+        that it gives at least `cascade_floor`; None shows it all. For large vocabularies.
     cascade_floor: a probability in [0, 1].
     max_steps: stop the loop after so many steps; None runs until nothing changes.
     max_side: longest side in pixels that an image is worked on; None for its own size.

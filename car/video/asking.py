@@ -36,11 +36,11 @@ class Asking:
         self.asked = prepared.ask([*queries.values()], background=background, together=settings.together)
 
     def turns(self) -> list[Turn]:
-        """The loop of CaR."""
+        """The loop of CaR. What is carried is asked, whether a cascade would list it or not."""
         c = self.prepared.config
-        return recur(
-            [*self.place], self._propose, self._judge, theta=c.theta, keep_best=c.keep_best, max_steps=c.max_steps
-        )
+        listed = set(self.asked.shortlist())
+        first = [query for query, place in self.place.items() if place in listed or query in self.prior]
+        return recur(first, self._propose, self._judge, theta=c.theta, keep_best=c.keep_best, max_steps=c.max_steps)
 
     def settle(self, last: Turn) -> tuple[np.ndarray, np.ndarray]:
         """The masks of the survivors, (n, H, W) bool at the size worked on, and which are uncertain, (n,) bool."""
