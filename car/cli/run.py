@@ -109,8 +109,8 @@ def load_segmenter(options: dict[str, Any], given: dict[str, Any]) -> "Segmenter
 def refuse_existing(paths: Sequence[Path]) -> None:
     """Results are not overwritten unless the user says so."""
     if paths:
-        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        raise InputError(f"{str(paths[0])!r}{more} exists already; add `--overwrite` or choose another `--out`.")
+        there = f"and {len(paths) - 1} more exist" if len(paths) > 1 else "exists"
+        raise InputError(f"{str(paths[0])!r} {there} already; add `--overwrite` or choose another `--out`.")
 
 
 def output_stems(paths: Sequence[Path]) -> list[str]:

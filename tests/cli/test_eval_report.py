@@ -105,7 +105,7 @@ def test_nothing_is_overwritten_unless_told(car):
     Path("here/report.md").write_text("mine")
     status, out, err = car("eval", "report", "run", "--out", "here")
     assert (status, out) == (2, "")
-    assert "report.json' and 3 more exists already; add `--overwrite`" in err
+    assert "report.json' and 3 more exist already; add `--overwrite`" in err
     assert Path("here/report.md").read_text() == "mine"
     assert car("eval", "report", "run", "--out", "here", "--overwrite")[0] == 0
     assert Path("here/report.md").read_text() != "mine"
