@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from car.errors import CheckpointError, InputError
+from car.vlm.init import normal
 from car.vlm.resnet import ModifiedResNet
 from car.vlm.vit import LayerNorm, Transformer, VisionTransformer
 
@@ -43,10 +44,10 @@ class CLIP(nn.Module):
         self.visual = visual
         self.embed_dim, self.context_length = embed_dim, context_length
         self.transformer = Transformer(text_width, text_layers, text_heads, 4 * text_width, activation)
-        self.token_embedding = nn.Embedding(vocabulary, text_width)
-        self.positional_embedding = nn.Parameter(0.01 * torch.randn(context_length, text_width))
+        self.token_embedding = nn.Embedding.from_pretrained(normal(vocabulary, text_width), freeze=False)
+        self.positional_embedding = normal(context_length, text_width, std=0.01)
         self.ln_final = LayerNorm(text_width)
-        self.text_projection = nn.Parameter(text_width**-0.5 * torch.randn(text_width, embed_dim))
+        self.text_projection = normal(text_width, embed_dim, std=text_width**-0.5)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.token_rows: Tensor | None
         self.register_buffer("token_rows", None, persistent=False)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from car.vlm.init import normal
 from car.vlm.vit import resized_positions
 
 
@@ -43,7 +44,7 @@ class AttentionPool(nn.Module):
     def __init__(self, positions: int, width: int, heads: int, embed_dim: int) -> None:
         super().__init__()
         self.heads = heads
-        self.positional_embedding = nn.Parameter(torch.randn(positions + 1, width) / width**0.5)
+        self.positional_embedding = normal(positions + 1, width, std=width**-0.5)
         self.k_proj = nn.Linear(width, width)
         self.q_proj = nn.Linear(width, width)
         self.v_proj = nn.Linear(width, width)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from car.vlm.init import normal
+
 ATTENTION_ELEMENTS = 2**27
 """Attention maps are formed for as many heads at a time as fit in this many elements."""
 
@@ -198,12 +200,12 @@ class VisionTransformer(nn.Module):
         self.resolution, self.patch = resolution, patch
         scale = width**-0.5
         self.conv1 = nn.Conv2d(3, width, patch, stride=patch, bias=False)
-        self.class_embedding = nn.Parameter(scale * torch.randn(width))
-        self.positional_embedding = nn.Parameter(scale * torch.randn((resolution // patch) ** 2 + 1, width))
+        self.class_embedding = normal(width, std=scale)
+        self.positional_embedding = normal((resolution // patch) ** 2 + 1, width, std=scale)
         self.ln_pre = LayerNorm(width)
         self.transformer = Transformer(width, layers, heads, hidden, activation)
         self.ln_post = LayerNorm(width)
-        self.proj = nn.Parameter(scale * torch.randn(width, embed_dim))
+        self.proj = normal(width, embed_dim, std=scale)
 
     @property
     def blocks(self) -> list[Block]:
