@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 from car.canvas import FAINT, SOFT, Box, Canvas, Color, as_color, width
 from car.errors import InputError
@@ -96,7 +95,6 @@ def _place_names(
     canvas: Canvas, result: "Segmentation", labels: np.ndarray, colors: np.ndarray, size: int
 ) -> list[int]:
     """Name the present queries on their masks, large ones first; returns those that found no room."""
-    regions = ndimage.find_objects(labels, max_label=len(result.queries))
     areas = np.bincount(labels.ravel(), minlength=len(result.queries) + 1)[1:]
     order = [i for i in np.argsort(-areas, kind="stable").tolist() if result.present[i]]
     taken: list[Box] = []
@@ -104,7 +102,7 @@ def _place_names(
     for i in order[:_MAX_NAMES]:
         name = _name(result, i, as_color(colors[i]))
         name = name.fitted(size, _WIDEST_NAME * labels.shape[1])
-        place = _place(labels, i + 1, regions[i], name.size(size), taken)
+        place = _place(labels, i + 1, name.size(size), taken)
         if place is None:
             homeless.append(i)
         else:
@@ -113,15 +111,16 @@ def _place_names(
     return homeless
 
 
-def _place(
-    labels: np.ndarray, label: int, region: Region | None, pill: tuple[int, int], taken: Sequence[Box]
-) -> Box | None:
+def _place(labels: np.ndarray, label: int, pill: tuple[int, int], taken: Sequence[Box]) -> Box | None:
     """The first free box for a name near its mask, or None."""
     rows, columns = labels.shape
     across, down = pill
-    if region is None or across > columns or down > rows:
+    mask = (labels == label).view(np.uint8)
+    *corner, width, height = cv2.boundingRect(mask)
+    if not width or across > columns or down > rows:
         return None
-    for x, y in _spots(labels[region] == label, region, across, down):
+    region = np.s_[corner[1] : corner[1] + height, corner[0] : corner[0] + width]
+    for x, y in _spots(mask[region], region, across, down):
         left, top = min(max(x, 0.0), columns - across), min(max(y, 0.0), rows - down)
         box = (left, top, left + across, top + down)
         if not any(_overlap(box, other) for other in taken):
@@ -132,7 +131,7 @@ def _place(
 def _spots(mask: np.ndarray, region: Region, across: int, down: int) -> Iterator[tuple[float, float]]:
     """Top left corners to try: the depth of the mask if the name leaves it visible, else above and below it."""
     rows, columns = region
-    depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, 3)
+    depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 3)
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)
     middle = columns.start + float(x) - 1 - across / 2
     inside = rows.start + float(y) - 1 - down / 2

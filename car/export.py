@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from car import rle
 from car.errors import CarError, InputError
@@ -207,7 +207,6 @@ def reported(out: Path) -> Iterator[None]:
 
 
 def _annotations(result: "Segmentation") -> Iterator[dict[str, Any]]:
-    regions = ndimage.find_objects(result.labels, max_label=len(result.queries))
     for i, name in enumerate(unique_slugs(result.queries)):
         if result.present[i]:
             mask = result.labels == i + 1
@@ -216,17 +215,10 @@ def _annotations(result: "Segmentation") -> Iterator[dict[str, Any]]:
                 "label": i + 1,
                 "slug": name,
                 "score": _score(result.scores[i]),
-                "bbox": _bbox(regions[i]),
+                "bbox": list(cv2.boundingRect(mask.view(np.uint8))),
                 "area": int(mask.sum()),
                 "segmentation": rle.encode(mask),
             }
-
-
-def _bbox(region: tuple[slice, slice] | None) -> list[int]:
-    if region is None:
-        return [0, 0, 0, 0]
-    rows, columns = region
-    return [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
 
 
 def _step(step: "Step") -> dict[str, Any]:
