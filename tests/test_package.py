@@ -41,6 +41,15 @@ def test_the_core_runs_without_any_extra(tmp_path):
     assert done.stdout == "('cat', 'dog')\n"
 
 
+def test_segmenting_loads_neither_a_compiler_nor_what_it_does_not_use(tmp_path):
+    """Each of them would add most of a second to the first mask."""
+    code = "import car, sys\ncar.load('mini').segment(sys.argv[1], ['cat', 'dog']).save(sys.argv[2])\n"
+    code += "print(sorted({'torch._dynamo', 'sympy', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    photo = ROOT / "car/scenes/demo.jpg"
+    done = subprocess.run([sys.executable, "-c", code, photo, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.parametrize("option", ["crf='pydensecrf'", "sam='regions'", "sam='sam_vit_b'"])
 def test_an_absent_extra_is_one_line_that_names_the_command(option):
     code = "import sys\nfor name in ('pydensecrf', 'skimage', 'segment_anything'): sys.modules[name] = None\n"
