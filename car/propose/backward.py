@@ -41,9 +41,11 @@ class LastBlock:
         self.middle = residual.float()
         hidden = block.mlp.c_fc(block.ln_2(residual))
         self.slope = block.mlp.gelu.slope(hidden.float())
-        self.output = (residual + block.mlp.c_proj(block.mlp.gelu(hidden))).float()
-        self.patches = visual.project(self.output.to(tokens.dtype)).float()
+        output = residual + block.mlp.c_proj(block.mlp.gelu(hidden))
+        self.patches = visual.project(output).float()
         self.pooled = self.patches.mean(dim=0)
+        self.standard, self.inverse = standardized(visual.ln_post, output.float())
+        self.spread = product(self.standard, block.mlp.c_proj.weight)
 
     def pull_back(self, cotangents: Tensor) -> Tensor:
         """Mean over patches of d(cotangent . F)/dA for each cotangent: (K, E) -> (K, D), float32."""
@@ -55,10 +57,14 @@ class LastBlock:
     def _pull_back(self, cotangents: Tensor) -> Tensor:
         # F is a mean over P patches; its 1 / P is left to the end, where half precision cannot lose it.
         block, patches = self.block, len(self.middle)
-        into_norm = cotangents @ self.visual.proj.float().T
-        grad = norm_backward(self.visual.ln_post, self.output, into_norm.unsqueeze(1))
-        through = product(grad, block.mlp.c_proj.weight) * self.slope
-        through = product(through, block.mlp.c_fc.weight)
+        # All patches receive the same vector, so behind ln_post a gradient is one vector per cotangent less a multiple
+        # of one per patch: no product with all their pairs is needed until the slopes of the MLP tell pairs apart.
+        received = (cotangents @ self.visual.proj.float().T) * self.visual.ln_post.weight.float()
+        centred = (received - received.mean(dim=-1, keepdim=True)).unsqueeze(1)
+        along = (received @ self.standard.T / received.shape[-1]).unsqueeze(-1)
+        through = torch.addcmul(product(centred, block.mlp.c_proj.weight), along, self.spread, value=-1)
+        through = product(through.mul_(self.slope * self.inverse), block.mlp.c_fc.weight)
+        grad = self.inverse * torch.addcmul(centred, along, self.standard, value=-1)
         grad = grad + norm_backward(block.ln_2, self.middle, through)
         heads = product(grad, block.attn.out_proj.weight).unflatten(-1, (block.attn.heads, -1)).transpose(1, 2)
         projected = self._attention_sums(heads)
@@ -90,11 +96,16 @@ def product(x: Tensor, weight: Tensor) -> Tensor:
     return (x.to(weight.dtype) @ weight).float()
 
 
-def norm_backward(norm: LayerNorm, x: Tensor, grad: Tensor) -> Tensor:
-    """Gradient with respect to the input x (P, D) of a layer norm whose output receives `grad` (K, 1 or P, D)."""
+def standardized(norm: LayerNorm, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of x (P, D) less their mean, over their standard deviation, and one over that deviation, (P, 1)."""
     variance, mean = torch.var_mean(x, dim=-1, keepdim=True, correction=0)
     inverse = (variance + norm.eps).rsqrt()
-    standard = (x - mean) * inverse
+    return (x - mean) * inverse, inverse
+
+
+def norm_backward(norm: LayerNorm, x: Tensor, grad: Tensor) -> Tensor:
+    """Gradient with respect to the input x (P, D) of a layer norm whose output receives `grad` (K, P, D)."""
+    standard, inverse = standardized(norm, x)
     grad = grad * norm.weight.float()
-    along = (grad @ standard.mT.unsqueeze(0)).mT if grad.shape[1] == 1 else (grad * standard).sum(-1, keepdim=True)
-    return inverse * (grad - grad.mean(dim=-1, keepdim=True) - standard * (along / x.shape[-1]))
+    along = (grad * standard).mean(dim=-1, keepdim=True)
+    return inverse * (grad - grad.mean(dim=-1, keepdim=True) - standard * along)
