@@ -6,6 +6,7 @@ permutohedral lattice, which depends on the image alone: it is built once for al
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from car.errors import InputError, MissingError
+from car.refine import native
 from car.refine.lattice import CHANNELS, Lattice
 
 TOLERANCE = 1e-3
@@ -154,27 +156,39 @@ class DenseCRF(CRF):
 
     def __init__(self, image: np.ndarray, **params: Any) -> None:
         super().__init__(image, **params)
-        position, colour = _features(image, self.device)
-        bilateral = torch.cat([position / self.sxy_bilateral, colour / self.srgb], 1)
-        terms = [(position / self.sxy_gaussian, self.compat_gaussian), (bilateral, self.compat_bilateral)]
+        position, colour = _features(image)
+        bilateral = np.concatenate([position / self.sxy_bilateral, colour / self.srgb], 1)
+        pairs = [(position / self.sxy_gaussian, self.compat_gaussian), (bilateral, self.compat_bilateral)]
         # A kernel of weight 0 takes no part.
-        self._kernels = [_Kernel(features, weight) for features, weight in terms if weight > 0]
+        terms = [(torch.from_numpy(features).to(self.device), weight) for features, weight in pairs if weight > 0]
+        compiled = native.AVAILABLE and self.device.type == "cpu"
+        self._field = native.NativeField(terms) if compiled else _TorchField(terms)
 
     def _mean_field(self, unary: Tensor, iterations: int) -> Tensor:
+        return self._field(unary.flatten(2), iterations).view(unary.shape)
+
+
+class _TorchField:
+    """`car.refine.native.NativeField` in torch, on any device."""
+
+    def __init__(self, terms: Sequence[tuple[Tensor, float]]) -> None:
+        self._kernels = [_Kernel(features, weight) for features, weight in terms]
+
+    def __call__(self, unary: Tensor, iterations: int) -> Tensor:
         # Sets are independent: as many at a time as the lattice filters at a time bound the memory.
         groups = unary.split(max(1, CHANNELS // unary.shape[1]))
         return torch.cat([self._joint(group, iterations) for group in groups])
 
     def _joint(self, unary: Tensor, iterations: int) -> Tensor:
         # Pixels first: the labels of a pixel are gathered and normalised together.
-        energy = -unary.flatten(2).permute(2, 0, 1).contiguous()
+        energy = -unary.permute(2, 0, 1).contiguous()
         q = _softmax(energy)
         for _ in range(iterations):
             total = energy.flatten(1).clone()
             for kernel in self._kernels:
                 kernel.add_message(total, q.flatten(1))
             q = _softmax(total.view_as(energy))
-        return q.permute(1, 2, 0).reshape(unary.shape)
+        return q.permute(1, 2, 0).contiguous()
 
 
 class _Kernel:
@@ -238,13 +252,12 @@ class PydenseCRF(CRF):
         return torch.stack(found).view(unary.shape).to(self.device)
 
 
-def _features(image: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+def _features(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Positions (P, 2), x before y, and colours (P, 3) of an image's pixels in rows, float32."""
     height, width = image.shape[:2]
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    position = torch.stack([x, y], -1).reshape(-1, 2).float()
-    colour = torch.from_numpy(image.astype(np.float32)).reshape(-1, 3)
-    return position.to(device), colour.to(device)
+    position = np.empty((height, width, 2), np.float32)
+    position[..., 0], position[..., 1] = np.arange(width), np.arange(height)[:, None]
+    return position.reshape(-1, 2), image.astype(np.float32).reshape(-1, 3)
 
 
 def _tensor(values: Array) -> Tensor:

@@ -41,15 +41,10 @@ class Lattice:
     """
 
     def __init__(self, features: Tensor) -> None:
-        if features.ndim != 2 or features.shape[0] < 1 or features.shape[1] < 1:
-            raise InputError(f"Expected features to be (P, d), P and d at least 1, but got {tuple(features.shape)}.")
-        if not features.isfinite().all():
-            raise InputError("Expected features to be finite, but got NaN or infinity.")
+        check_features(features)
         self.points, self.dimensions = features.shape
-        if self.points * (self.dimensions + 1) >= 2**31:
-            raise InputError(f"Cannot build a lattice of {self.points} points; make the image smaller.")
         features = features.float()
-        packing = _Packing.of(features)
+        packing = Packing.of(features)
         chunks = features.split(POINTS if features.device.type == "cpu" else self.points)
         keys, weights = zip(*(_corners(chunk, packing) for chunk in chunks), strict=True)
         self._splat, self._slice, vertices = _splat_and_slice(torch.cat(keys), torch.cat(weights))
@@ -66,8 +61,7 @@ class Lattice:
 
     def filter_points(self, values: Tensor) -> Tensor:
         """`filter` for channels that lie next to each other, (P, L) float32: the layout the work is done in."""
-        if values.ndim != 2 or len(values) != self.points:
-            raise InputError(f"Expected values at {self.points} points, but got shape {tuple(values.shape)}.")
+        check_values(values, self.points)
         chunks = values.split(CHANNELS, dim=1)
         if len(chunks) == 1:
             return self._filter(values)
@@ -106,24 +100,29 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class _Packing:
+class Packing:
     """Vertices as integers.
 
     A vertex is known by its first d coordinates; the last one follows from them. They are packed with mixed radix, so
     that a step on the lattice is the addition of a constant.
 
-    low: the smallest value of each coordinate; strides: what one unit of it adds to the key.
+    low: the smallest value of each coordinate; strides: what one unit of it adds to the key; cells: all keys, those of
+    neighbours as well, are below it, and at least 0.
     """
 
     low: list[int]
     strides: list[int]
+    cells: int
 
     @classmethod
-    def of(cls, features: Tensor) -> "_Packing":
-        """A packing with room for every vertex around these points, and their neighbours."""
+    def of(cls, features: Tensor) -> "Packing":
+        """A packing with room for every vertex around these points, and their neighbours; they must be finite."""
         d = features.shape[1]
         # Coordinates are linear in the features, so the corners of the features' box bound them.
-        ends = torch.stack(features.aminmax(dim=0))
+        ends = _ends(features.detach())
+        # NaN is its own minimum.
+        if not ends.isfinite().all():
+            raise InputError("Expected features to be finite, but got NaN or infinity.")
         corners = torch.cartesian_prod(*ends.T).reshape(-1, d)
         elevated = _elevate(corners)
         if elevated.abs().max() > FARTHEST:
@@ -131,14 +130,39 @@ class _Packing:
         margin = 4 * (d + 1)
         low = [floor(lowest) - margin for lowest in elevated[:d].amin(1).tolist()]
         extent = [ceil(top) + margin - begin + 1 for begin, top in zip(low, elevated[:d].amax(1).tolist(), strict=True)]
-        if prod(extent) >= 2**63:
+        cells = prod(extent)
+        if cells >= 2**63:
             raise InputError("The points span too many cells of the lattice; use larger standard deviations.")
-        return cls(low, [prod(extent[i + 1 :]) for i in range(d)])
+        return cls(low, [prod(extent[i + 1 :]) for i in range(d)], cells)
 
     def axes(self) -> list[int]:
         """What a step along each of the d + 1 axes adds to a key: -1 everywhere, but +d in one coordinate."""
         d = len(self.strides)
         return [(d + 1) * stride - sum(self.strides) for stride in [*self.strides, 0]]
+
+
+def _ends(features: Tensor) -> Tensor:
+    """The smallest and the largest value of each column, (2, d)."""
+    if features.device.type != "cpu":
+        return torch.stack(features.aminmax(dim=0))
+    # Not by torch: for so little, waking its threads takes longer than the work.
+    columns = features.numpy().T
+    return torch.from_numpy(np.array([[column.min() for column in columns], [column.max() for column in columns]]))
+
+
+def check_features(features: Tensor) -> None:
+    """Refuse features that are not a matrix (P, d), or too many for indices of 32 bits."""
+    if features.ndim != 2 or features.shape[0] < 1 or features.shape[1] < 1:
+        raise InputError(f"Expected features to be (P, d), P and d at least 1, but got {tuple(features.shape)}.")
+    points, dimensions = features.shape
+    if points * (dimensions + 1) >= 2**31:
+        raise InputError(f"Cannot build a lattice of {points} points; make the image smaller.")
+
+
+def check_values(values: Tensor, points: int) -> None:
+    """Refuse values that are not (P, L)."""
+    if values.ndim != 2 or len(values) != points:
+        raise InputError(f"Expected values at {points} points, but got shape {tuple(values.shape)}.")
 
 
 def _elevate(features: Tensor) -> Tensor:
@@ -193,7 +217,7 @@ def _ranks(distance: Tensor) -> Tensor:
     return rank
 
 
-def _corners(features: Tensor, packing: _Packing) -> tuple[Tensor, Tensor]:
+def _corners(features: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
     """The d + 1 vertices around each point: keys (P, d + 1) int64, and barycentric weights (P, d + 1) float32."""
     d = features.shape[1]
     nearest, rank, weights = _simplex(_elevate(features))

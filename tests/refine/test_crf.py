@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from car.errors import InputError, MissingError
 from car.refine import crf as module
-from car.refine import lattice
+from car.refine import lattice, native
 from car.refine.crf import DenseCRF, make_crf, unary_from_probabilities, with_background
 from tests.golden import golden
 
@@ -23,6 +23,15 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True, scope="module", params=["torch", "compiled"])
+def _engine(request):
+    if request.param == "compiled" and not native.AVAILABLE:
+        pytest.skip("the extension is not built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "AVAILABLE", request.param == "compiled")
+        yield
 
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -185,12 +194,16 @@ def test_results_do_not_depend_on_chunks_and_runs(monkeypatch):
     assert torch.equal(DenseCRF(image).infer_many(p), q)
     monkeypatch.setattr(lattice, "CHANNELS", 4)
     torch.testing.assert_close(DenseCRF(image).infer_many(p), q, rtol=1e-5, atol=1e-6)
+    monkeypatch.setattr(native, "CHANNELS", 1000)
+    torch.testing.assert_close(DenseCRF(image).infer_many(p), q, rtol=1e-5, atol=1e-6)
     monkeypatch.setattr(module, "CHANNELS", 1000)
     torch.testing.assert_close(DenseCRF(image).infer_many(p), q, rtol=1e-5, atol=1e-6)
 
 
-def test_q_does_not_depend_on_the_number_of_threads():
-    image, p = photo(60, 80), soft(3, 60, 80)
+@pytest.mark.parametrize("labels", [2, 3, 30])
+def test_q_does_not_depend_on_the_number_of_threads(labels):
+    # Enough pixels for the compiled engine to share them out.
+    image, p = photo(120, 160), soft(labels, 120, 160)
     q = DenseCRF(image).infer(p, 3)
     try:
         torch.set_num_threads(2)
