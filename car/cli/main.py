@@ -9,7 +9,7 @@ import click
 from car import __version__
 from car.errors import CarError
 
-COMMANDS = ("segment", "refer", "video", "explain", "demo", "models", "presets", "scenes", "data", "eval")
+COMMANDS = ("segment", "refer", "video", "explain", "demo", "models", "presets", "scenes", "data", "eval", "bench")
 
 
 class Commands(click.Group):
