@@ -48,7 +48,7 @@ def check_referring(
         click.echo(referring_tree(chosen))
         raise MissingError(error.what) from None
     keys = tally.dataset.keys
-    with progress(len(keys), quiet=False) as advance:
+    with progress(len(keys), quiet=False, unit=chosen.benchmark.unit) as advance:
         for key in keys:
             problem = tally.look(key)
             advance(problem, failed=problem is not None)

@@ -217,7 +217,9 @@ class Watch:
         if progress.there and not self._quiet:
             there = f"{count(progress.there)} of {count(progress.total)} {progress.unit}"
             click.echo(f"{there} were there already.", err=True)
-        self._advance = self._stack.enter_context(bar(progress.total, quiet=self._quiet, done=progress.there))
+        self._advance = self._stack.enter_context(
+            bar(progress.total, quiet=self._quiet, done=progress.there, unit=progress.unit)
+        )
 
     def _say_now_and_then(self, progress: "Progress") -> None:
         now = perf_counter()

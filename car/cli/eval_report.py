@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("report")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Write it to this folder as well.")
-@click.option("--plots", is_flag=True, help="Draw IoU by class, steps and confusion there (needs matplotlib).")
+@click.option("--plots", is_flag=True, help="Draw the runs there, too (needs matplotlib).")
 @click.option("--overwrite", is_flag=True, help="Replace what is in that folder already.")
 @click.option("--quiet", is_flag=True, help="Say nothing but the report and errors.")
 def report(runs: tuple[Path, ...], out: Path | None, plots: bool, overwrite: bool, quiet: bool) -> int:
@@ -26,17 +26,20 @@ def report(runs: tuple[Path, ...], out: Path | None, plots: bool, overwrite: boo
 
     It is counted from the runs' records, also of runs that are not finished, and leaves the runs as they are. If some
     image has no result, the report says so, and the exit status is 1. With --out, one run gives report.md,
-    report.json, classes.csv and timing.json; several give comparison.md and comparison.csv. Only runs of the same
-    benchmark can be compared, and differences are given between runs over the same images.
+    report.json, timing.json and, of classes, classes.csv; several give comparison.md and comparison.csv. With --plots,
+    they are drawn: IoU by class, steps and confusion; P@X at every X of referring benchmarks; J&F by film of films.
+
+    Only runs of the same benchmark can be compared, with expressions also of the same split and protocol. Differences
+    are given between runs over the same images; with expressions, over the images or films that two runs share.
 
     \b
     Examples:
       car eval report runs/voc21
       car eval report runs/voc21 runs/theta-0.5 runs/no-crf --out compared --plots
+      car eval report runs/refcoco-car runs/refcoco-hybridgl --out compared --plots
     """
-    from car.evaluate.compare import Comparison
-    from car.evaluate.kinds import report_of
-    from car.evaluate.plots import check_matplotlib, write_plots
+    from car.evaluate.kinds import check_comparable, comparison_of, report_of, write_plots
+    from car.evaluate.plot_style import check_matplotlib
 
     if plots and out is None:
         raise InputError("`--plots` needs a folder to draw to: add `--out`.")
@@ -44,12 +47,13 @@ def report(runs: tuple[Path, ...], out: Path | None, plots: bool, overwrite: boo
         check_matplotlib()
     names = labels(runs)
     found = [opened(run) for run in runs]
-    check_kinds(found, plots=plots)
+    if len(found) > 1:
+        check_comparable({name: run.plan for name, run in zip(names, found, strict=True)})
     written = [] if out is None else outputs(out, found[0], names, plots=plots)
     if not overwrite:
         refuse_existing([path for path in written if path.exists()])
     counted = dict(zip(names, count(found, quiet=quiet), strict=True))
-    told = Comparison(counted) if len(counted) > 1 else report_of(*counted.values())
+    told = comparison_of(counted) if len(counted) > 1 else report_of(*counted.values())
     if out is not None:
         told.write(out)
     click.echo(told.page, nl=False)
@@ -84,12 +88,11 @@ def labels(runs: Sequence[Path]) -> list[str]:
 
 def outputs(out: Path, first: "RunDirectory", names: Sequence[str], *, plots: bool) -> list[Path]:
     """What is written to the folder, the pages first."""
-    from car.evaluate import compare
-    from car.evaluate import plots as drawn
-    from car.evaluate.kinds import report_files
+    from car.evaluate.compare_runs import FILES
+    from car.evaluate.kinds import plot_files, report_files
 
-    texts = compare.FILES if len(names) > 1 else report_files(first.plan)
-    return [out / name for name in (*reversed(texts), *(drawn.files(names) if plots else ()))]
+    texts = FILES if len(names) > 1 else report_files(first.plan)
+    return [out / name for name in (*reversed(texts), *(plot_files(first.plan, names) if plots else ()))]
 
 
 def opened(folder: Path) -> "RunDirectory":
@@ -99,28 +102,13 @@ def opened(folder: Path) -> "RunDirectory":
     return RunDirectory(folder)
 
 
-def check_kinds(runs: Sequence["RunDirectory"], *, plots: bool) -> None:
-    """Refuse to compare or draw runs of referring benchmarks.
-
-    Raises:
-        InputError: there is one.
-    """
-    from car.evaluate.plan import Plan
-
-    referring = [run for run in runs if not isinstance(run.plan, Plan)]
-    if referring and (plots or len(runs) > 1):
-        raise InputError(
-            f"{str(referring[0].folder)!r} is a run of a referring benchmark: give it alone, and without `--plots`."
-        )
-
-
 def count(runs: Sequence["RunDirectory"], *, quiet: bool) -> list["Statistics"]:
     """The statistics of runs, with a progress bar."""
     from car.cli.progress import progress
     from car.evaluate.kinds import statistics_of
 
     counted = []
-    with progress(sum(map(len, runs)), quiet=quiet) as advance:
+    with progress(sum(map(len, runs)), quiet=quiet, unit=runs[0].plan.unit) as advance:
         for run in runs:
             statistics = statistics_of(run.plan, run.own_keys)
             for record in run.records():

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress(total: int, *, quiet: bool, done: int = 0) -> Iterator[Callable[..., None]]:
-    """Yields `advance(line=None, failed=False, note="")`, which counts one image and says its line, if it has one.
+def progress(total: int, *, quiet: bool, done: int = 0, unit: str = "images") -> Iterator[Callable[..., None]]:
+    """Yields `advance(line=None, failed=False, note="")`, which counts one more and says its line, if it has one.
 
     Args:
-        total: images in all.
+        total: how many in all.
         quiet: show no bar, and no lines but of what failed.
         done: how many of them are done already.
+        unit: what they are, in the plural.
     """
     from rich import progress as rich
     from rich.console import Console
@@ -19,7 +20,7 @@ def progress(total: int, *, quiet: bool, done: int = 0) -> Iterator[Callable[...
 
     class Rate(rich.ProgressColumn):
         def render(self, task: rich.Task) -> Text:
-            return Text(f"{task.speed:,.1f} images/s" if task.speed else "")
+            return Text(f"{task.speed:,.1f} {unit}/s" if task.speed else "")
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     bar = rich.Progress(
@@ -34,7 +35,7 @@ def progress(total: int, *, quiet: bool, done: int = 0) -> Iterator[Callable[...
         transient=True,
     )
     with bar:
-        task = bar.add_task("images", total=total, completed=done, note="")
+        task = bar.add_task(unit, total=total, completed=done, note="")
 
         def advance(line: str | None = None, *, failed: bool = False, note: str = "") -> None:
             if line is not None and (failed or not quiet):

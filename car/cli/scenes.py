@@ -176,13 +176,13 @@ def film(out: Path, seeds: tuple[int, ...], overwrite: bool, quiet: bool, **opti
         raise InputError(f"{str(there[0])!r} exists already; add `--overwrite` or choose another folder.")
     settings = {**VERSIONS, **arguments(direct, given)}
     total, began = sum(map(len, films.values())), perf_counter()
-    with progress(total, quiet=quiet) as advance:
+    with progress(total, quiet=quiet, unit="frames") as advance:
         for seed, each in films.items():
             for _ in write_film(out, f"film-{seed}", each, seed, settings):
                 advance()
     if not quiet:
         rate = total / (perf_counter() - began)
-        click.echo(f"Films written to {out}: {len(films)}, with {total} frames.\n{rate:,.0f} images/s.", err=True)
+        click.echo(f"Films written to {out}: {len(films)}, with {total} frames.\n{rate:,.0f} frames/s.", err=True)
 
 
 def series_of(options: dict[str, Any]) -> "Series":

@@ -1,25 +1,20 @@
-"""Runs of one benchmark side by side: what they differ in, and what that did."""
+"""Semantic runs of one benchmark side by side: what they differ in, and what that did."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import nan
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from car.errors import InputError
 from car.evaluate.bootstrap import interval
+from car.evaluate.compare_runs import RunComparison, differing_settings, with_interval
 from car.evaluate.figures import rounded
-from car.evaluate.markdown import count, number, per_cent, table, text, within
-from car.evaluate.page import MOST_CLASSES, coverage, published, setting
-from car.evaluate.plan import Plan, flat
-from car.evaluate.report import Report, write_texts
+from car.evaluate.markdown import count, number, per_cent, table, text
+from car.evaluate.page import MOST_CLASSES, coverage, published
+from car.evaluate.plan import Plan
+from car.evaluate.report import Report
 from car.evaluate.statistics import Statistics, ratio
 
-FILES = ("comparison.csv", "comparison.md")
-"""What `Comparison.write` writes, in the order it does."""
 MOST_DIFFERENT = 80
 """Of very many classes, so many are listed: those whose IoU differs most."""
 _SHARES = {
@@ -27,12 +22,11 @@ _SHARES = {
     "mean accuracy": "mean_accuracy",
     "frequency-weighted IoU": "frequency_weighted_iou",
 }
-_MOST_ITEMS = 6
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two or more runs of one benchmark; the first is what the others are compared with.
+class Comparison(RunComparison):
+    """Two or more semantic runs of one benchmark; the first is what the others are compared with.
 
     Differences are given between runs that evaluated the same pictures, and only between those: a run over others, or
     with other failures, stands beside them and is marked.
@@ -44,78 +38,32 @@ class Comparison:
         InputError: fewer than two runs, or they are of different benchmarks.
     """
 
+    report: ClassVar[Any] = Report
+    labels: ClassVar[tuple[str, ...]] = ("measure", "class id", "class")
+
     runs: Mapping[str, Statistics]
 
-    def __post_init__(self) -> None:
-        if len(self.runs) < 2:
-            raise InputError("A comparison needs at least two runs.")
-        (first, reference), *others = self.runs.items()
-        for name, run in others:
-            if _measured(run.plan) != _measured(reference.plan):
+    @classmethod
+    def check(cls, plans: Mapping[str, Plan]) -> None:
+        """Refuse runs of different benchmarks.
+
+        Raises:
+            InputError: there is one.
+        """
+        (first, reference), *others = plans.items()
+        for name, plan in others:
+            if _measured(plan) != _measured(reference):
                 raise InputError(
-                    f"{name!r} is a run of {_told(run.plan)}, {first!r} one of {_told(reference.plan)}: "
+                    f"{name!r} is a run of {_told(plan)}, {first!r} one of {_told(reference)}: "
                     "only runs of the same benchmark can be compared."
                 )
-
-    @cached_property
-    def reports(self) -> dict[str, Report]:
-        """The report of each run."""
-        return {name: Report.of(run) for name, run in self.runs.items()}
-
-    @property
-    def complete(self) -> bool:
-        """Whether every run is."""
-        return all(run.complete for run in self.runs.values())
 
     def comparable(self, name: str) -> bool:
         """Whether a run evaluated the same pictures as the first."""
         return self.runs[name].evaluated == self._first.evaluated
 
-    @property
-    def page(self) -> str:
-        """The comparison in Markdown."""
-        plan = self._first.plan
-        sections = [
-            f"# {text(plan.benchmark)} {text(plan.split)}: {count(len(self.runs))} runs",
-            "## What differs",
-            *self._settings(),
-            "## Scores",
-            *self._scores(),
-            "## Classes",
-            *self._classes(),
-        ]
-        return "\n\n".join(sections) + "\n"
-
-    @property
-    def csv(self) -> str:
-        """Every number of the comparison: shares in [0, 1], a column per run, a row per measure and class."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["measure", "class id", "class", *self.runs])
-        columns = [dict(self._column(name)) for name in self.runs]
-        for measure in columns[0]:
-            writer.writerow([*measure, *(column[measure] for column in columns)])
-        return buffer.getvalue()
-
-    def write(self, folder: str | Path) -> None:
-        """Write the table of numbers and the page, each whole or not at all.
-
-        Raises:
-            InputError: the folder cannot be made.
-            CarError: writing failed.
-        """
-        write_texts(folder, dict(zip(FILES, (self.csv, self.page), strict=True)))
-
-    @property
-    def _first(self) -> Statistics:
-        return next(iter(self.runs.values()))
-
-    def _settings(self) -> Iterator[str]:
-        rows = differing([run.plan for run in self.runs.values()])
-        if rows:
-            yield table(["setting", *map(text, self.runs)], rows, numbers=False)
-        else:
-            yield "The runs have the same plan."
+    def _differing(self) -> list[list[str]]:
+        return differing([run.plan for run in self.runs.values()])
 
     def _scores(self) -> Iterator[str]:
         reports, passes = self.reports, max(len(run.passes) for run in self.runs.values())
@@ -142,9 +90,9 @@ class Comparison:
         scores, images = report.figures["scores"], report.figures["images"]
         main, *others = scores.values()
         cells = [text(name), f"{count(images['evaluated'])} of {count(images['all'])}"]
-        cells += [_with_interval(main["miou"], main["miou_interval"]), self._difference(name)]
+        cells += [with_interval(main["miou"], main["miou_interval"]), self._difference(name)]
         cells += [per_cent(each["miou"], digits=2) for each in others]
-        first = next(iter(self.reports.values())).figures
+        first = self._first_report.figures
         for key in _SHARES.values():
             cells.append(self._beside(name, main[key], first["scores"]["mIoU"][key]))
         for absent, whole in (("absent_kept", "absent"), ("present_dropped", "present")):
@@ -152,34 +100,15 @@ class Comparison:
         cells.append(" / ".join(number(each["mean_steps"]) for each in report.figures["passes"]))
         return [*cells, number(_seconds(report), 3)]
 
-    def _difference(self, name: str) -> str:
-        if self._is_first(name):
-            return ""
-        if not self.comparable(name):
-            return "other images"
-        difference, *ends = self._paired(name)
-        return _with_interval(difference, ends, "+")
-
-    def _paired(self, name: str) -> tuple[float | None, float | None, float | None]:
-        """Difference of the mIoU to that of the first run, and the ends of its interval; None where not comparable."""
-        here, there = self.reports[name].miou, next(iter(self.reports.values())).miou
-        if not self.comparable(name) or here is None or there is None:
-            return None, None, None
+    def _pair(self, name: str) -> tuple[float, tuple[float, float]]:
+        here, there = (nan if each.miou is None else each.miou for each in (self.reports[name], self._first_report))
         ends = (nan, nan)
         if len(self.runs[name].evaluated) > 1:
             ends = interval(self.runs[name].rounds() - self._first.rounds())
-        return rounded(here - there), rounded(ends[0]), rounded(ends[1])
+        return here - there, ends
 
-    def _beside(self, name: str, value: float | None, first: float | None) -> str:
-        """A share, and how it differs from the first run's."""
-        if self._is_first(name) or value is None or first is None or not self.comparable(name):
-            return per_cent(value)
-        return f"{per_cent(value)} ({per_cent(value - first, '+')})"
-
-    def _is_first(self, name: str) -> bool:
-        return self.runs[name] is self._first
-
-    def _classes(self) -> Iterator[str]:
+    def _parts(self) -> Iterator[str]:
+        yield "## Classes"
         lists = {name: report.figures["classes"] for name, report in self.reports.items()}
         first = next(iter(lists.values()))
         order = list(range(len(first)))
@@ -200,7 +129,7 @@ class Comparison:
         """One run's numbers by measure, id and name of the class; the classes' names are the first run's."""
         for measure, value in self._measures(name):
             yield (measure, "", ""), value
-        first = next(iter(self.reports.values())).figures["classes"]
+        first = self._first_report.figures["classes"]
         for each, named in zip(self.reports[name].figures["classes"], first, strict=True):
             yield ("IoU", "" if named["id"] is None else str(named["id"]), named["name"]), _iou(each)
 
@@ -211,7 +140,7 @@ class Comparison:
             yield rule, scores["miou"]
             yield from zip((f"{rule} low", f"{rule} high"), scores["miou_interval"], strict=True)
         names = ("mIoU difference", "mIoU difference low", "mIoU difference high")
-        yield from zip(names, self._paired(name), strict=True)
+        yield from zip(names, self.differences[name], strict=True)
         yield from ((measure, figures["scores"]["mIoU"][key]) for measure, key in _SHARES.items())
         yield "absent kept", _share(figures, "absent_kept", "absent")
         yield "present dropped", _share(figures, "present_dropped", "present")
@@ -219,20 +148,9 @@ class Comparison:
         yield "seconds per image", rounded(_seconds(self.reports[name]))
 
 
-def _with_interval(value: float | None, ends: Sequence[float | None], sign: str = "") -> str:
-    text = per_cent(value, sign, 2)
-    return text if None in ends else f"{text} {within(ends, sign)}"
-
-
 def differing(plans: Sequence[Plan]) -> list[list[str]]:
     """Rows of a table: a setting, and its value in each plan; only settings that are not the same in all."""
-    columns = [dict(flat(_settings(plan))) for plan in plans]
-    rows = []
-    for key in dict.fromkeys(key for column in columns for key in column):
-        values = [column.get(key) for column in columns]
-        if any(value != values[0] for value in values):
-            rows.append([key, *_cells(key, values)])
-    return rows
+    return differing_settings([_settings(plan) for plan in plans])
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
@@ -244,23 +162,6 @@ def _settings(plan: Plan) -> dict[str, Any]:
         for each in plan.passes
     }
     return settings
-
-
-def _cells(key: str, values: Sequence[Any]) -> list[str]:
-    """Values of a setting; of long lists, only what not all of them have."""
-    lists = [value for value in values if isinstance(value, list)]
-    if len(lists) < len(values) or max(map(len, lists)) <= _MOST_ITEMS:
-        return [setting(key, value) for value in values]
-    shared = set(lists[0]).intersection(*lists[1:])
-    return [_own(value, shared, lists[0]) for value in lists]
-
-
-def _own(items: Sequence[str], shared: set[str], first: Sequence[str]) -> str:
-    own = [item for item in items if item not in shared]
-    if own:
-        listed = text("; ".join(own[:_MOST_ITEMS]))
-        return f"{count(len(items))}, with {listed}{'; ...' if len(own) > _MOST_ITEMS else ''}"
-    return count(len(items)) if items == first or set(first) > shared else f"{count(len(items))}, in another order"
 
 
 def _measured(plan: Plan) -> tuple[str, bool, int]:

@@ -56,7 +56,7 @@ class Counted:
             InputError: it is of no key of the run, or of one that was counted before, or it is not of the plan.
         """
         if record.key not in self.keys:
-            raise InputError(f"The run has a record of {record.key!r}, which is not among its pictures.")
+            raise InputError(f"The run has a record of {record.key!r}, which is not among its {self.plan.unit}.")
         if record.key in self.evaluated or record.key in self.failures:
             raise InputError(f"The run has two records of {record.key!r}.")
         if record.error is not None:

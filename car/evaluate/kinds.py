@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from car.errors import InputError
-from car.evaluate import expression_report, report
+from car.evaluate import expression_report, plots, referring_plots, report, video_plots
+from car.evaluate.compare import Comparison
+from car.evaluate.compare_referring import ReferringComparison
+from car.evaluate.compare_runs import other_benchmark
+from car.evaluate.compare_video import VideoComparison
 from car.evaluate.job import Job, ReferringJob, VideoJob
 from car.evaluate.plan import Plan
 from car.evaluate.record import Record
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 AnyJob = Job | ReferringJob | VideoJob
 AnyPlan = Plan | ReferringPlan | VideoPlan
 AnyRecord = Record | ReferringRecord | VideoRecord
+AnyComparison = Comparison | ReferringComparison | VideoComparison
 AnyReport = Report | ReferringReport | VideoReport
 AnyStatistics = Statistics | ReferringStatistics | VideoStatistics
 
@@ -41,8 +46,9 @@ AnyStatistics = Statistics | ReferringStatistics | VideoStatistics
 class Kind:
     """What runs of one kind are made of.
 
-    plan, record, tally, statistics, report: the classes.
+    plan, record, tally, statistics, report, comparison: the classes.
     files: names of what its report is written to.
+    plots: the module that draws, with `write_plots` and `files`.
     """
 
     plan: Any
@@ -50,19 +56,32 @@ class Kind:
     tally: Any
     statistics: Any
     report: Any
+    comparison: Any
     files: Sequence[str]
+    plots: Any
 
 
-SEMANTIC = Kind(Plan, Record, SemanticTally, Statistics, Report, report.FILES)
+SEMANTIC = Kind(Plan, Record, SemanticTally, Statistics, Report, Comparison, report.FILES, plots)
 REFERRING = Kind(
     ReferringPlan,
     ReferringRecord,
     ReferringTally,
     ReferringStatistics,
     ReferringReport,
+    ReferringComparison,
     expression_report.FILES,
+    referring_plots,
 )
-VIDEO = Kind(VideoPlan, VideoRecord, VideoTally, VideoStatistics, VideoReport, expression_report.FILES)
+VIDEO = Kind(
+    VideoPlan,
+    VideoRecord,
+    VideoTally,
+    VideoStatistics,
+    VideoReport,
+    VideoComparison,
+    expression_report.FILES,
+    video_plots,
+)
 
 
 def kind_of(plan: AnyPlan) -> Kind:
@@ -141,6 +160,39 @@ def report_of(statistics: AnyStatistics) -> AnyReport:
 def report_files(plan: AnyPlan) -> Sequence[str]:
     """Names of what the report of a run of this plan is written to."""
     return kind_of(plan).files
+
+
+def check_comparable(plans: Mapping[str, AnyPlan]) -> None:
+    """Refuse to compare runs whose scores say nothing about each other.
+
+    Args:
+        plans: two or more, by what errors call the runs.
+
+    Raises:
+        InputError: one cannot be compared with the first; it says what differs.
+    """
+    (first, reference), *others = plans.items()
+    kind = kind_of(reference)
+    for name, plan in others:
+        if kind_of(plan) is not kind:
+            raise other_benchmark(name, plan, first, reference)
+    kind.comparison.check(plans)
+
+
+def comparison_of(runs: Mapping[str, AnyStatistics]) -> AnyComparison:
+    """Runs side by side, by what the page calls them; raises as `check_comparable` does, and with fewer than two."""
+    check_comparable({name: run.plan for name, run in runs.items()})
+    return kind_of(next(iter(runs.values())).plan).comparison(runs)
+
+
+def plot_files(plan: AnyPlan, names: Sequence[str]) -> list[str]:
+    """Names of what `write_plots` writes for runs of this plan's kind with these names."""
+    return kind_of(plan).plots.files(names)
+
+
+def write_plots(folder: str | Path, runs: Mapping[str, AnyStatistics]) -> list[Path]:
+    """Draw runs of one kind; arguments, result and errors are those of `car.evaluate.plots.write_plots`."""
+    return kind_of(next(iter(runs.values())).plan).plots.write_plots(folder, runs)
 
 
 def write_report(folder: str | Path, plan: AnyPlan, keys: Sequence[str], records: Iterable[Any]) -> AnyReport:

@@ -112,8 +112,8 @@ def _choose(runs: Sequence[RunDirectory]) -> dict[str, int]:
                 differing.setdefault((before, i), []).append(key)
     for (before, i), keys in differing.items():
         raise InputError(
-            f"The runs in {str(runs[before].folder)!r} and {str(runs[i].folder)!r} have different results of pictures: "
-            f"{in_short(keys)}. Merge without one of the two."
+            f"The runs in {str(runs[before].folder)!r} and {str(runs[i].folder)!r} have different results of "
+            f"{runs[i].plan.unit}: {in_short(keys)}. Merge without one of the two."
         )
     return chosen
 

@@ -1,4 +1,4 @@
-"""Pictures of runs: IoU by class, steps of the loop, what is taken for what. They need matplotlib.
+"""Pictures of semantic runs: IoU by class, steps of the loop, what is taken for what. They need matplotlib.
 
     iou.png              a bar per class for one run, a row of dots per class for several
     steps.png            how many steps the loop took
@@ -7,7 +7,6 @@
 Very many classes are cut down to those that say most; report.json and the CSV files have all.
 """
 
-import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,23 +14,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from car.errors import MissingError
 from car.evaluate.markdown import number as decimal
 from car.evaluate.markdown import per_cent
 from car.evaluate.plot_style import (
+    BLUE,
     GREY,
-    PALE,
+    ROW,
     across,
     add_legend,
     colours_of,
-    drawable,
+    draw_bars,
+    draw_dots,
     figure_of,
-    pixels,
+    name_rows,
     run_colours,
-    style_context,
+    share_axis,
+    short_name,
+    write_figures,
 )
 from car.evaluate.statistics import LoopStatistics, Statistics
-from car.export import make_folder, write_png
 from car.slug import unique_slugs
 
 if TYPE_CHECKING:
@@ -45,15 +46,7 @@ EXTREMES = 40
 MOST_CELLS = 64
 """Up to so many classes that occur, the confusion is shown as a matrix; of more, the most frequent pairs."""
 PAIRS = 40
-_ROW = 0.19
-_LONGEST_NAME = 26
-_KINDS = {"thing": "#2176f0", "stuff": "#0f9d76", "background": GREY}
-
-
-def check_matplotlib() -> None:
-    """Raise MissingError where matplotlib is not installed."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MissingError("matplotlib is not installed; run: pip install 'car-segmentation[plots]'")
+_KINDS = {"thing": BLUE, "stuff": "#0f9d76", "background": GREY}
 
 
 def write_plots(folder: str | Path, runs: Mapping[str, Statistics]) -> list[Path]:
@@ -71,15 +64,11 @@ def write_plots(folder: str | Path, runs: Mapping[str, Statistics]) -> list[Path
         InputError: the folder cannot be made.
         CarError: writing failed.
     """
-    check_matplotlib()
-    folder = Path(folder)
-    make_folder(folder)
-    paths = [folder / name for name in files(list(runs))]
-    with style_context():
-        figures = [class_figure(runs), steps_figure(runs), *map(confusion_figure, runs.values())]
-        for path, figure in zip(paths, figures, strict=True):
-            write_png(path, pixels(figure))
-    return paths
+    return write_figures(
+        folder,
+        files(list(runs)),
+        lambda: [class_figure(runs), steps_figure(runs), *map(confusion_figure, runs.values())],
+    )
 
 
 def files(names: Sequence[str]) -> list[str]:
@@ -95,18 +84,16 @@ def class_figure(runs: Mapping[str, Statistics]) -> "Figure":
     columns = _columns(order)
     rows = max(map(len, columns.values()))
     most = 10 * math.ceil(10 * max(0.1, np.nanmax(values[:, order], initial=0)))
-    figure = figure_of(1.2 + 4.3 * len(columns), 1.5 + _ROW * max(rows, 4))
+    figure = figure_of(1.2 + 4.3 * len(columns), 1.5 + ROW * max(rows, 4))
     for axes, (title, ids) in zip(across(figure, len(columns)), columns.items(), strict=True):
         if title.strip():
             axes.set_title(title, loc="left", fontsize=8, color=GREY)
-        _rows(axes, [_name(first, i) for i in ids], rows)
+        name_rows(axes, [_name(first, i) for i in ids], rows)
         if len(runs) == 1:
-            _bars(axes, values[0, ids], [_kind(first, i) for i in ids])
+            draw_bars(axes, values[0, ids], [_KINDS[_kind(first, i)] for i in ids])
         else:
-            _dots(axes, values[:, ids])
-        axes.set_xlim(0, most if len(runs) > 1 else 1.09 * most)
-        axes.set_xticks(range(0, most + 1, 20 if most > 50 else 10))
-        axes.set_xlabel("IoU, per cent")
+            draw_dots(axes, values[:, ids])
+        share_axis(axes, most, room=len(runs) == 1, measure="IoU")
     mious = ", ".join(per_cent(run.scores()["mIoU"].miou) for run in runs.values())
     figure.suptitle(f"{first.plan.benchmark} {first.plan.split}: IoU by class (mIoU {mious})", fontsize=11)
     kinds = dict.fromkeys(_kind(first, i) for i in order)
@@ -177,9 +164,9 @@ def _pairs(run: Statistics, confusion: np.ndarray) -> "Figure":
         (row, column) for row, column in zip(*np.unravel_index(order, wrong.shape), strict=True) if wrong[row, column]
     ]
     shares = [100 * wrong[pair] / whole for pair in found]
-    figure = figure_of(8.2, 1.5 + _ROW * max(len(found), 4))
+    figure = figure_of(8.2, 1.5 + ROW * max(len(found), 4))
     axes = figure.subplots()
-    _rows(axes, [f"{_name(run, row)} \u2192 {_name(run, column)}" for row, column in found], max(len(found), 1))
+    name_rows(axes, [f"{_name(run, row)} \u2192 {_name(run, column)}" for row, column in found], max(len(found), 1))
     drawn = axes.barh(range(len(found)), shares, 0.72, color=_KINDS["thing"])
     labels = [f"{100 * wrong[row, column] / true[row]:.0f} % of {_name(run, row)}" for row, column in found]
     axes.bar_label(drawn, labels, padding=3, fontsize=6.5, color=GREY)
@@ -211,28 +198,6 @@ def _columns(order: Sequence[int]) -> dict[str, list[int]]:
     return {" " * place: part for place, part in enumerate(parts)}
 
 
-def _rows(axes: "Axes", names: Sequence[str], rows: int) -> None:
-    """One row per name from the top, as high as in a column of `rows`."""
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(rows - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x")
-
-
-def _bars(axes: "Axes", values: np.ndarray, kinds: Sequence[str]) -> None:
-    drawn = axes.barh(range(len(values)), 100 * values, 0.72, color=[_KINDS[kind] for kind in kinds])
-    axes.bar_label(drawn, [f"{100 * value:.1f}" for value in values], padding=2, fontsize=6.5, color=GREY)
-
-
-def _dots(axes: "Axes", values: np.ndarray) -> None:
-    places = range(values.shape[1])
-    low, high = (100 * ends for ends in (np.nanmin(values, axis=0), np.nanmax(values, axis=0)))
-    axes.hlines(places, low, high, color=PALE, linewidth=3)
-    # The first run's dots lie on top: they are what the others are compared with.
-    for row, colour in reversed(list(zip(values, colours_of(len(values)), strict=True))):
-        axes.scatter(100 * row, places, 16, color=colour, linewidths=0, zorder=3, clip_on=False)
-
-
 def _histogram(axes: "Axes", loops: Sequence[LoopStatistics | None], most: int) -> None:
     """Bars side by side for each number of steps to `most`; a run without the pass leaves its place free."""
     width = 0.8 / len(loops)
@@ -247,9 +212,8 @@ def _histogram(axes: "Axes", loops: Sequence[LoopStatistics | None], most: int) 
 
 
 def _name(run: Statistics, index: int) -> str:
-    """Name of a row of the confusion matrix, cut where it is very long."""
-    name = " ".join(run.plan.names[index - 1].split()) if index else "background"
-    return drawable(name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1].rstrip()}\u2026")
+    """Name of a row of the confusion matrix."""
+    return short_name(" ".join(run.plan.names[index - 1].split()) if index else "background")
 
 
 def _kind(run: Statistics, index: int) -> str:

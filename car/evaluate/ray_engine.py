@@ -78,7 +78,7 @@ def outcomes(
     with silent(ray), connected(ray, address, cores):
         try:
             with closing(answers(ray, job, plan, keys, room(ray, job, plan, workers))) as said:
-                yield from counted(said, keys)
+                yield from counted(said, keys, plan.unit)
         except ray.exceptions.RayTaskError:
             raise
         except ray.exceptions.RayError as error:
@@ -200,11 +200,11 @@ def answers(ray: Any, job: AnyJob, plan: AnyPlan, keys: Sequence[str], workers: 
             yield from map(pickle.loads, table["answer"].to_pylist())
 
 
-def counted(answers: Iterable[Answer], keys: Sequence[str]) -> "Iterator[Outcome]":
-    """The outcomes among the answers, of every key one.
+def counted(answers: Iterable[Answer], keys: Sequence[str], unit: str) -> "Iterator[Outcome]":
+    """The outcomes among the answers, of every key one; `unit` is what the keys are of, in the plural.
 
     Raises:
-        CarError: a worker refused, too many pictures in a row were given up, or some have no answer.
+        CarError: a worker refused, too many keys in a row were given up, or some have no answer.
     """
     missing, given_up = set(keys), 0
     for answer in answers:
@@ -216,12 +216,12 @@ def counted(answers: Iterable[Answer], keys: Sequence[str]) -> "Iterator[Outcome
         missing.remove(record.key)
         given_up = given_up + 1 if answer.begun > ATTEMPTS else 0
         if given_up == MOST_GIVEN_UP:
-            raise CarError(f"Workers die on every picture, the last was {record.key!r}. {record.error}")
+            raise CarError(f"Workers die on all {unit}, the last was {record.key!r}. {record.error}")
         if 1 < answer.begun <= ATTEMPTS:
             log.warning("A worker died while it had %r, which was done again.", record.key)
         yield answer.result
     if missing:
-        raise CarError(f"Ray gave no answer for {len(missing)} pictures, such as {min(missing)!r}; run it again.")
+        raise CarError(f"Ray gave no answer for {len(missing)} {unit}, such as {min(missing)!r}; run it again.")
 
 
 def room(ray: Any, job: AnyJob, plan: AnyPlan, workers: int | None) -> int:

@@ -43,7 +43,7 @@ class ReferringTally:
 
 
 class ReferringStatistics(Counted):
-    """Sums over records; no record is kept, but 18 bytes per answer.
+    """Sums over records; no record is kept, but 25 bytes per answer.
 
     Attributes:
         skipped: keys of the pictures that are left out, for they have no mask proposals.
@@ -52,6 +52,7 @@ class ReferringStatistics(Counted):
         nothing_found: answers for which the method chose nothing.
         problems: by key and target, which expressions were not asked, and why.
         failed_answers: answers that are empty because none of their expressions was asked.
+        main: what each answer adds to the main score, by picture.
     """
 
     def __init__(self, plan: ReferringPlan, keys: Iterable[str]) -> None:
@@ -60,7 +61,7 @@ class ReferringStatistics(Counted):
         self.without_proposals = self.targets = self.no_targets = self.nothing_found = self.failed_answers = 0
         self.problems: dict[tuple[str, str], tuple[str, ...]] = {}
         self._intersections, self._unions, self._flags = array("q"), array("q"), array("B")
-        self._bootstrap = MeanBootstrap()
+        self.main = MeanBootstrap()
 
     @property
     def answers(self) -> int:
@@ -82,7 +83,7 @@ class ReferringStatistics(Counted):
 
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the main score over pictures; NaN with fewer than two."""
-        return self._bootstrap.interval() if len(self.evaluated) - len(self.skipped) > 1 else (nan, nan)
+        return self.main.interval() if len(self.evaluated) - len(self.skipped) > 1 else (nan, nan)
 
     def _count(self, record: ReferringRecord) -> None:
         self.without_proposals += record.proposals == 0
@@ -99,7 +100,7 @@ class ReferringStatistics(Counted):
                 self._unions.append(each.union)
                 self._flags.append(each.no_target | each.flagged << 1)
         scores = [iou(each, self.plan) for target in record.targets for each in target.overlaps]
-        self._bootstrap.add(record.key, scores)
+        self.main.add(record.key, scores)
 
     def _add_target(self, key: str, target: TargetRecord) -> None:
         self.targets += 1

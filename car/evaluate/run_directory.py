@@ -58,7 +58,7 @@ class RunDirectory:
         self.keys = read_keys(self.folder / KEYS)
         if sha256(key_lines(self.keys)).hexdigest() != self.plan.keys_sha256:
             raise InputError(
-                f"{str(self.folder / KEYS)!r} is damaged: it does not list the pictures of the run's plan."
+                f"{str(self.folder / KEYS)!r} is damaged: it does not list the {self.plan.unit} of the run's plan."
             )
         self.failed: set[str] = set()
         self._offsets: dict[str, int] = {}
@@ -117,8 +117,8 @@ class RunDirectory:
                 record = self._record(line)
                 if record is None or record.key not in known:
                     raise InputError(
-                        f"{str(path)!r} is damaged: line {number} is no record of this run. Without that line, its "
-                        "picture is done again."
+                        f"{str(path)!r} is damaged: line {number} is no record of this run. Without that line, what it "
+                        "was of is done again."
                     )
                 self._note(record, len(line))
 

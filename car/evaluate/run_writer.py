@@ -146,7 +146,7 @@ class RunWriter(RunDirectory):
     def _check_key(self, key: str) -> None:
         """A key is a file name, and a line."""
         if key in (".", "..") or Path(key).name != key or key.splitlines() != [key] or "\0" in key:
-            raise InputError(f"A picture cannot be called {key!r}: results could not be kept under that name.")
+            raise InputError(f"Nothing can be called {key!r} in a run: results could not be kept under that name.")
 
     def _refuse_others(self, plan: AnyPlan, shard: Shard | None, overwrite: bool) -> None:
         """InputError where something else is in the folder than a run, or one of this plan and shard."""

@@ -150,8 +150,13 @@ def _problems(figures: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def _cells(scores: Mapping[str, Any]) -> list[str]:
-    values = {"J&F": scores["j_and_f"], "flicker": scores["flicker"]}
+def values_of(scores: Mapping[str, Any]) -> dict[str, float | None]:
+    """Scores of `car.evaluate.video_report.figures` by the names in `MEASURES`."""
+    values = {"J&F": scores["j_and_f"]}
     for name, each in (("J", scores["j"]), ("F", scores["f"])):
         values |= {name: each["mean"], f"{name} recall": each["recall"], f"{name} decay": each["decay"]}
-    return [per_cent(values[name], "+" if name in _SIGNED else "", digits=2) for name in MEASURES]
+    return values | {"flicker": scores["flicker"]}
+
+
+def _cells(scores: Mapping[str, Any]) -> list[str]:
+    return [per_cent(value, "+" if name in _SIGNED else "", digits=2) for name, value in values_of(scores).items()]

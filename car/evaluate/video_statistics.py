@@ -63,6 +63,11 @@ class VideoStatistics(Counted):
         """The 95 % interval of J&F by a rule over sequences; NaN with fewer than two."""
         return self._bootstraps[rule].interval() if len(self.evaluated) > 1 else (nan, nan)
 
+    @property
+    def main(self) -> MeanBootstrap:
+        """J&F of each object by the main rule, by film."""
+        return self._bootstraps[MAIN]
+
     def _count(self, record: VideoRecord) -> None:
         self.films[record.key] = record
         self.frames += record.frames

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from car.errors import InputError
 from car.evaluate.bootstrap import ROUNDS, interval
-from car.evaluate.compare import FILES, Comparison, differing
+from car.evaluate.compare import Comparison, differing
+from car.evaluate.compare_runs import FILES
 from car.evaluate.record import Record
 from car.evaluate.statistics import Statistics
 from tests.evaluate.made_runs import NAMES, in_two_passes, plan_of, random_run, record_of

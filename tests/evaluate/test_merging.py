@@ -129,7 +129,7 @@ def test_different_results_are_refused(tmp_path):
     two = run_of(tmp_path / "two", KEYS[:1], by_key=other)
     three = run_of(tmp_path / "three", KEYS[:5], by_key=other)
     before = contents(tmp_path)
-    with pytest.raises(InputError, match=rf"one' and .*two' have different results of pictures: {KEYS[0]}\. Merge"):
+    with pytest.raises(InputError, match=rf"one' and .*two' have different results of images: {KEYS[0]}\. Merge"):
         merge([one, two], tmp_path / "out")
     with pytest.raises(InputError, match=f"{'; '.join(KEYS[:3])}; and 2 more"):
         merge([one, three], tmp_path / "out")

@@ -205,7 +205,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
 
 def test_without_matplotlib_one_line_names_the_command():
     code = "import sys\nsys.modules['matplotlib'] = None\n"
-    code += "from car import MissingError\nfrom car.evaluate.plots import check_matplotlib\n"
+    code += "from car import MissingError\nfrom car.evaluate.plot_style import check_matplotlib\n"
     code += "try:\n    check_matplotlib()\nexcept MissingError as error: print(error)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "matplotlib is not installed; run: pip install 'car-segmentation[plots]'\n"

@@ -201,18 +201,18 @@ def test_many_such_pictures_in_a_row_end_the_run() -> None:
         ]
 
     row = [bad] * (MOST_GIVEN_UP - 1)
-    assert len(list(counted(answers([*row, fine, *row]), keys[:5]))) == 5
-    given = counted(answers([fine, *row, bad, fine]), keys)
+    assert len(list(counted(answers([*row, fine, *row]), keys[:5], "images"))) == 5
+    given = counted(answers([fine, *row, bad, fine]), keys, "images")
     assert [next(given).record.key for _ in range(3)] == keys[:3]
-    with pytest.raises(CarError, match=r"Workers die on every picture, the last was '3'. Its worker died."):
+    with pytest.raises(CarError, match=r"Workers die on all images, the last was '3'. Its worker died."):
         next(given)
 
 
 def test_no_picture_is_counted_twice_or_forgotten() -> None:
     said = [Answer(Outcome(Record(key)), 1) for key in "abab"]
-    assert [outcome.record.key for outcome in counted(said, ["a", "b"])] == ["a", "b"]
-    with pytest.raises(CarError, match="no answer for 2 pictures, such as 'c'"):
-        list(counted(said, ["d", "a", "c", "b"]))
+    assert [outcome.record.key for outcome in counted(said, ["a", "b"], "images")] == ["a", "b"]
+    with pytest.raises(CarError, match="no answer for 2 sequences, such as 'c'"):
+        list(counted(said, ["d", "a", "c", "b"], "sequences"))
 
 
 def test_a_worker_that_would_compute_something_else_is_refused(local: Local, address: str) -> None:

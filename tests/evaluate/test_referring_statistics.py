@@ -115,7 +115,7 @@ def test_what_does_not_fit_is_refused():
     statistics = ReferringStatistics.of(plan_of(keys), keys, [first])
     with pytest.raises(InputError, match="two records"):
         statistics.add(first)
-    with pytest.raises(InputError, match="not among its pictures"):
+    with pytest.raises(InputError, match="not among its images"):
         statistics.add(replace(first, key="elsewhere"))
     with pytest.raises(InputError, match="does not fit"):
         statistics.add(replace(second, proposals=None))

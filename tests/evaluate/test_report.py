@@ -379,7 +379,7 @@ def test_a_report_that_cannot_be_written_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"key": "c"}, "'c', which is not among its pictures"),
+        ({"key": "c"}, "'c', which is not among its images"),
         ({"key": "a"}, "two records of 'a'"),
         ({"cells": ((0, 3, 1),)}, "'b' does not fit"),
         ({"cells": ((-1, 0, 1),)}, "'b' does not fit"),

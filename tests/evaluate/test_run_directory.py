@@ -275,7 +275,7 @@ def test_a_missing_file_is_an_error(tmp_path, name):
 
 @pytest.mark.parametrize("key", ["../up", "a/b", "/a", "..", "", "a\nb", "a\0b"])
 def test_keys_that_are_no_file_names_are_refused(tmp_path, key):
-    with pytest.raises(InputError, match="A picture cannot be called"):
+    with pytest.raises(InputError, match="Nothing can be called"):
         opened(tmp_path / "run", plan_of([key]), [key])
     assert not (tmp_path / "run").exists()
 
