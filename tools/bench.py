@@ -26,7 +26,9 @@ PART = 40
 """Queries of each step that the published way works, where there are more."""
 
 
-@click.command(help="\b\n" + __doc__, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    help=__doc__.replace("\n\n    ", "\n\n\b\n    "), context_settings={"help_option_names": ["-h", "--help"]}
+)
 @with_options(OPTIONS)
 @click.option("--full", is_flag=True, help="Have the published way work all queries, however long it takes.")
 @click.option(

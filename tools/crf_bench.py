@@ -73,7 +73,9 @@ def row(runs: list[Run], published: list[Run]) -> list[str]:
     return [*cells, f"{(runs[0][2] - published[0][2]).abs().max().item():.0e}"]
 
 
-@click.command(help="\b\n" + __doc__, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    help=__doc__.replace("\n\n    ", "\n\n\b\n    "), context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.option("--labels", type=click.IntRange(2), multiple=True, default=(2, 21), show_default=True)
 @click.option("--threads", type=click.IntRange(1), multiple=True, default=(1, 2), show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=9, show_default=True)

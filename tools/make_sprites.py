@@ -318,7 +318,7 @@ def licence(copyright_file: Path) -> str:
     )
 
 
-@click.command(help=__doc__)
+@click.command(help=__doc__.replace("\n\n    ", "\n\n\b\n    "))
 @click.option("--font", "font_path", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--copyright", "copyright_file", type=click.Path(exists=True, path_type=Path), required=True)
 def main(font_path: Path, copyright_file: Path) -> None:

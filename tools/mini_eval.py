@@ -163,7 +163,7 @@ def evaluate(
     }
 
 
-@click.command(help=__doc__)
+@click.command(help=__doc__.replace("\n\n    ", "\n\n\b\n    "))
 @click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
 @click.option("--scenes", default=200, show_default=True)
 @click.option("--input-side", default=SIDE, show_default=True, help="Side in pixels of the proposer's input.")

@@ -185,7 +185,7 @@ def share(hits: Sequence[bool]) -> str:
     return f"{100 * sum(hits) / len(hits):.1f}"
 
 
-@click.command(help=__doc__)
+@click.command(help=__doc__.replace("\n\n    ", "\n\n\b\n    "))
 @click.option("--parser", "parsers", multiple=True, help="Parser, as car.referring.language.load_parser takes it.")
 @click.option("--facts", type=click.Path(path_type=Path), help="Markdown table of expressions and noun phrases.")
 @click.option("--scenes", default=50, show_default=True, help="Scenes to take expressions of; 0 for none.")

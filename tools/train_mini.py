@@ -259,7 +259,7 @@ class Run:
         self.save()
 
 
-@click.command(help=__doc__)
+@click.command(help=__doc__.replace("\n\n    ", "\n\n\b\n    "))
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the run.")
 @click.option("--images", default=500_000, show_default=True, help="Images to train on in all.")
 @click.option("--minutes", default=float("inf"), help="Stop after this many minutes, to be continued.")
