@@ -1,23 +1,23 @@
-"""What a cascade costs and saves: kept recall, mIoU and seconds against the number of queries that it lists.
+"""What a cascade costs and saves: who is listed, kept recall, mIoU and seconds against the number of queries it lists.
 
-Scenes are asked for 500 queries each: all concepts, and absent concepts in all sorts of colours ("a red ..."), so that
-none of the added ones is there. Each scene is asked without a cascade, and with `Config.cascade` set to each K:
+Scenes are asked for 500 queries each: all concepts, and absent concepts in all sorts of colours ("red ..."), so that
+none of the added ones is there. First the proposer alone, on scenes of few and of many objects: the share of the
+concepts that are there which `Config.cascade` = K would list. K is chosen from it on the tuning splits: the smallest
+that lists 99 % of what is there, however many objects there are. Then the whole way, without a cascade and with each K:
 
 - entered: queries that the classifier is shown in the first step, those above `cascade_floor` included;
-- listed: the share of the concepts that are there which are among them;
 - kept recall: the share of what is there and kept without a cascade that is kept with it, too;
 - recall, precision: of the queries kept in the end;
 - mIoU: after the dense CRF, over the concepts that are there or were given a pixel, then over scenes, and what it is
   more than without a cascade; 95 % intervals by bootstrap over scenes;
-- seconds: from propose to CRF, per scene, features of the texts at hand; the first scene is asked once more before.
+- seconds: from propose to CRF, median per scene, features of the texts at hand.
 
-K is chosen on the tuning split: the smallest with a kept recall of at least 99 % that loses less than half a per cent
-of mIoU. The test split says what that comes to. A stopped run goes on where it was.
+A stopped run goes on where it was.
 
     python tools/cascade.py --out runs/cascade --picture docs/cascade.png
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,11 @@ QUERIES = 500
 SIZES = (5, 10, 20, 30, 40, 60, 100, 200)
 NONE = "none"
 ROWS = (TUNING[1], TEST[1])
-"""The split to choose on, and the one to report."""
+"""Splits to ask the whole way."""
+RANKED = (*TUNING, *TEST[:3])
+"""Splits to ask the proposer alone, those to choose on first; all of seen artwork."""
 STAGES = ("propose", "prompt", "classify", "crf")
-LEAST_RECALL, MOST_LOST = 0.99, 0.005
+LISTED = 0.99
 
 
 def queries_of(scene: Scene, seed: int) -> list[str]:
@@ -51,6 +53,17 @@ def queries_of(scene: Scene, seed: int) -> list[str]:
     rng = np.random.default_rng([seed, QUERIES])
     added = rng.choice(len(coloured), QUERIES - len(concepts()), replace=False)
     return rng.permutation([*concepts(), *(coloured[i] for i in added)]).tolist()
+
+
+@torch.inference_mode()
+def rank(bench: Bench, row: Split, index: int) -> dict[str, Any]:
+    """A record of where the concepts that are there come in the proposer's order, from 0."""
+    scene = row.scene(index)
+    names = queries_of(scene, row.first + index)
+    presence = bench.base.prepare(scene.image).ask(names).proposer.presence()
+    order = presence.argsort(descending=True, stable=True).tolist()
+    ranks = [order.index(names.index(name)) for name in scene.concepts]
+    return {"table": "rank", "row": row.name, "name": "", "index": index, "ranks": ranks}
 
 
 @torch.inference_mode()
@@ -122,16 +135,9 @@ class Curve:
         """mIoU more than without a cascade, per scene."""
         return self.values(size, "miou") - self.values(NONE, "miou")
 
-    def chosen(self) -> str:
-        """The smallest size that loses next to nothing."""
-        for size in self.records:
-            if self.kept_recall(size) >= LEAST_RECALL and self.gain(size).mean() > -MOST_LOST:
-                return size
-        return NONE
-
     def table(self) -> str:
         """All sizes as Markdown."""
-        header = ("K", "entered", "listed", "kept recall", "recall", "precision", "mIoU", "more than all", "s / scene")
+        header = ("K", "entered", "kept recall", "recall", "precision", "mIoU", "more than all", "s / scene")
         return table(header, map(self.row, self.records))
 
     def row(self, size: str) -> tuple[str, ...]:
@@ -140,7 +146,6 @@ class Curve:
         return (
             size,
             number(self.values(size, "entered").mean(), 1),
-            per_cent(self.share(size, "listed", "there")),
             per_cent(self.kept_recall(size)),
             per_cent(self.share(size, "right", "there")),
             per_cent(self.share(size, "right", "kept")),
@@ -150,70 +155,102 @@ class Curve:
         )
 
 
-def draw(curve: Curve, chosen: str, file: Path) -> None:
-    """Kept recall and mIoU, and seconds, against K."""
-    from car.evaluate.plot_style import across, figure_of, pixels, style_context
+class Ranks:
+    """Where what is there comes in the proposer's order, by split."""
 
-    sizes = [size for size in curve.records if size != NONE]
-    places = [*map(int, sizes), QUERIES]
-    names = [*sizes, NONE]
+    def __init__(self, records: Records, scenes: int) -> None:
+        self.of = {
+            row.name: np.concatenate([each["ranks"] for each in records.of("rank", row.name, "", scenes)])
+            for row in RANKED
+        }
+
+    def listed(self, row: Split, size: int) -> float:
+        """The share of what is there that a cascade of this size lists."""
+        return float((self.of[row.name] < size).mean())
+
+    def chosen(self) -> int:
+        """The smallest size that lists LISTED of every tuning split."""
+        return 1 + max(int(np.quantile(self.of[row.name], LISTED, method="inverted_cdf")) for row in TUNING)
+
+    def table(self) -> str:
+        """The share listed by size and split."""
+        rows = [(row.name, *(per_cent(self.listed(row, int(size))) for size in SIZES)) for row in RANKED]
+        return table(("listed, % of what is there", *(f"K = {size}" for size in SIZES)), rows)
+
+
+def draw(ranks: Ranks, curve: Curve, file: Path) -> None:
+    """What is listed, the whole way's quality, and seconds, against K."""
+    from car.evaluate.plot_style import across, colours_of, figure_of, pixels, style_context
+
+    places, names = [*SIZES, QUERIES], [*map(str, SIZES), NONE]
     with style_context():
-        figure = figure_of(7.2, 2.8)
-        quality, time = across(figure, 2)
-        for title, values, marker in (
-            ("listed", [100 * curve.share(size, "listed", "there") for size in names], "s"),
-            ("kept recall", [100 * curve.kept_recall(size) for size in names], "o"),
-            ("mIoU", [100 * curve.values(size, "miou").mean() for size in names], "^"),
+        figure = figure_of(9.6, 2.8)
+        listed, quality, time = across(figure, 3)
+        for row, colour in zip(RANKED[len(TUNING) :], colours_of(3), strict=True):
+            shares = [100 * ranks.listed(row, size) for size in places]
+            listed.plot(places, shares, color=colour, marker="o", markersize=3, linewidth=1, label=row.name)
+        for title, values, colour in (
+            ("kept recall", [100 * curve.kept_recall(size) for size in names], colours_of(3)[0]),
+            ("precision", [100 * curve.share(size, "right", "kept") for size in names], colours_of(3)[1]),
+            ("mIoU", [100 * curve.values(size, "miou").mean() for size in names], colours_of(3)[2]),
         ):
-            quality.plot(places, values, marker=marker, markersize=3, linewidth=1, label=title)
-        time.plot(
-            places, [np.median(curve.values(size, "seconds")) for size in names], marker="o", markersize=3, linewidth=1
-        )
-        for axes, title in ((quality, "per cent"), (time, "seconds per scene, propose to CRF")):
+            quality.plot(places, values, color=colour, marker="o", markersize=3, linewidth=1, label=title)
+        seconds = [np.median(curve.values(size, "seconds")) for size in names]
+        time.plot(places, seconds, color=colours_of(1)[0], marker="o", markersize=3, linewidth=1)
+        for axes, title in ((listed, "listed, %"), (quality, "the whole way, %"), (time, "seconds per scene")):
             axes.set_xscale("log")
-            axes.set_xticks(places, names)
+            axes.set_xticks(places, [str(size) for size in places])
             axes.minorticks_off()
-            axes.set_xlabel(f"K, queries listed of {QUERIES}")
+            axes.set_xlabel(f"K of {QUERIES} queries")
             axes.set_title(title, loc="left")
             axes.grid(axis="y")
-            axes.set_ylim(bottom=0)
-            if chosen != NONE:
-                axes.axvline(int(chosen), color="0.6", linewidth=0.8, linestyle="--")
+            axes.axvline(ranks.chosen(), color="0.6", linewidth=0.8, linestyle="--")
+        listed.set_ylim(80, 101)
+        quality.set_ylim(0, 105)
+        time.set_ylim(bottom=0)
+        listed.legend(loc="lower right", frameon=False)
         quality.legend(loc="lower right", frameon=False)
         write_png(file, pixels(figure))
 
 
 @click.command(help=__doc__.split("\n")[0], epilog="Tables go to OUT/tables.md and to the screen.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for the records.")
-@click.option("--scenes", type=click.IntRange(min=2), default=60, show_default=True, help="Scenes per split.")
-@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Draw the test split's curve (PNG).")
+@click.option("--scenes", type=click.IntRange(min=2), default=40, show_default=True, help="Scenes asked the whole way.")
+@click.option("--ranked", type=click.IntRange(min=2), default=200, show_default=True, help="Scenes asked for ranks.")
+@click.option("--picture", type=click.Path(path_type=Path, dir_okay=False), help="Draw the test splits' curves (PNG).")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--dtype", default="auto", show_default=True)
-def main(out: Path, scenes: int, picture: Path | None, device: str, dtype: str) -> None:
+def main(out: Path, scenes: int, ranked: int, picture: Path | None, device: str, dtype: str) -> None:
     bench = Bench(MINI, device, dtype)
     records = Records(out, bench.settings | {"queries": QUERIES})
+    for row in RANKED:
+        for index in bar(range(ranked), f"ranks: {row.name}"):
+            if records.missing([Task("rank", row.name, index, "", ())]):
+                records.add([rank(bench, row, index)])
     sizes = [NONE, *map(str, SIZES)]
-    measured = False
     for row in ROWS:
-        for index in track(range(scenes), row.name, console=Console(stderr=True), transient=True):
-            tasks = [Task("cascade", row.name, index, size, ()) for size in sizes]
-            if records.missing(tasks):
-                if not measured:
-                    measure(bench, row, index, sizes)
-                    measured = True
+        for index in bar(range(scenes), row.name):
+            if records.missing([Task("cascade", row.name, index, size, ()) for size in sizes]):
                 records.add(measure(bench, row, index, sizes))
+    ranks = Ranks(records, ranked)
     order = [*map(str, SIZES), NONE]
-    tuning, test = (Curve({size: records.of("cascade", row.name, size, scenes) for size in order}) for row in ROWS)
-    chosen = tuning.chosen()
+    curves = {row.name: Curve({size: records.of("cascade", row.name, size, scenes) for size in order}) for row in ROWS}
     parts = [
-        f"{row.name}, {scenes} scenes, {QUERIES} queries each\n\n{curve.table()}"
-        for row, curve in zip(ROWS, (tuning, test), strict=True)
+        f"{ranked} scenes of a row, {QUERIES} queries each:",
+        ranks.table(),
+        f"Chosen on the tuning splits: K = {ranks.chosen()}.",
+        *(f"{name}, {scenes} scenes, {QUERIES} queries each:\n\n{curve.table()}" for name, curve in curves.items()),
     ]
-    page = "\n\n".join([*parts, f"Chosen on the tuning split: K = {chosen}."]) + "\n"
+    page = "\n\n".join(parts) + "\n"
     (out / "tables.md").write_text(page, encoding="utf-8")
     print(page, end="")
     if picture is not None:
-        draw(test, chosen, picture)
+        draw(ranks, curves[TEST[1].name], picture)
+
+
+def bar(indices: Sequence[int], title: str) -> Iterable[int]:
+    """A progress bar on stderr."""
+    return track(indices, title, console=Console(stderr=True), transient=True)
 
 
 if __name__ == "__main__":
