@@ -9,10 +9,15 @@ about one event in ten frames. What is asked:
 
 J, F and J&F are those of DAVIS with fixed ids, over queries that mean something in the film; in frames without it, an
 empty mask has 1. Flicker is how much more masks change than they truly do (`car.metrics.video.flicker`), switches how
-often per film an object is found by another query than the last one that found it (IoU of at least 0.5). "other's" is
-the share of masks that are mostly another query's object, "told" how many of those are marked uncertain, "right" how
-many marks are on such masks. "absent" is the share of frames in which a query that means nothing has a mask. Frames per
-second are of one core's time, without reading or writing. In brackets the 95 % interval, by bootstrap over films.
+often per film an object is found by another query than the last one that found it (IoU of at least 0.5). "absent" is
+the share of frames in which a query that means nothing has a mask. Frames per second are of one core's time, without
+reading or writing. In brackets the 95 % interval, by bootstrap over films.
+
+A second table is of identity, in numbers over all films. A switch is "told" where the query that finds the object now
+is marked uncertain in this frame, or the one that found it before was marked when it last did; "silent" where neither
+is. "taker silent" are those where the first is not, whatever the other was. "marked" is the share of all masks that are
+marked; "right" the share of marks on masks that are not mostly their own query's object. "other's" are masks that are
+mostly an object that another query means, and how many of these are marked.
 
     python tools/bench_video.py --out runs/video
     python tools/bench_video.py --out runs/video --films 5 --set names --variant per-frame --variant carried
@@ -149,8 +154,9 @@ SETS = {
 def measure(track: Track, made: Film, asked: Asked) -> dict[str, Any]:
     """Segment a film and compare it with the truth."""
     seconds, checks, pairs, touched = 0.0, 0, [], []
-    found_by: dict[int, int] = {}
-    switches, ghosts = 0, 0.0
+    found_by: dict[int, tuple[int, bool]] = {}
+    switches, ghosts = Switches(), 0.0
+    masks = marks = right = 0
     n = asked.objects
     for frame in made:
         start = time.process_time()
@@ -159,7 +165,10 @@ def measure(track: Track, made: Film, asked: Asked) -> dict[str, Any]:
         checks += result.checked
         truth = np.array([frame.mask(meaning) for meaning in asked.meanings[:n]])
         shared = overlaps(result.masks, truth)
-        switches += count_switches(shared, found_by)
+        switches = switches.after(shared, result.uncertain, found_by)
+        there, own = result.masks.any(axis=(1, 2)), own_object(shared)
+        masks, marks = masks + int(there.sum()), marks + int((there & result.uncertain).sum())
+        right += int((there & result.uncertain & ~own).sum())
         touched += taken(result, shared, n)
         ghosts += result.masks[n:].any(axis=(1, 2)).mean() if len(asked.queries) > n else 0.0
         pairs.append((result.masks[:n], truth))
@@ -171,10 +180,11 @@ def measure(track: Track, made: Film, asked: Asked) -> dict[str, Any]:
     ]
     return {
         "objects": [asdict(each) for each in scores],
-        "switches": switches,
-        "masks": len(touched),
+        **asdict(switches),
+        "masks": masks,
+        "marks": marks,
+        "right": right,
         "others": sum(other for other, _ in touched),
-        "marks": sum(mark for _, mark in touched),
         "marked others": sum(other and mark for other, mark in touched),
         "absent": ghosts / len(made) if len(asked.queries) > n else None,
         "checks": checks,
@@ -183,15 +193,38 @@ def measure(track: Track, made: Film, asked: Asked) -> dict[str, Any]:
     }
 
 
-def count_switches(shared: np.ndarray, found_by: dict[int, int]) -> int:
-    """How many objects are found by another query than last; IoU (queries, objects). Notes who found them."""
-    switches = 0
-    for i, column in enumerate(shared.T):
-        best = int(column.argmax())
-        if column[best] >= MATCH:
-            switches += found_by.get(i, best) != best
-            found_by[i] = best
-    return switches
+@dataclass(frozen=True)
+class Switches:
+    """How many objects were found by another query than last, how many of these with no mark on the query that took
+    it, and how many with no mark on the one that had it, either."""
+
+    switches: int = 0
+    taker_silent: int = 0
+    silent: int = 0
+
+    def after(self, shared: np.ndarray, marked: np.ndarray, found_by: dict[int, tuple[int, bool]]) -> "Switches":
+        """With one more frame: IoU (queries, objects), and (queries,) who is marked. Notes who found which object."""
+        switches, taker_silent, silent = self.switches, self.taker_silent, self.silent
+        for i, column in enumerate(shared.T):
+            best = int(column.argmax())
+            if column[best] < MATCH:
+                continue
+            before, told = found_by.get(i, (best, False))
+            if before != best:
+                unmarked = not marked[best]
+                switches += 1
+                taker_silent += unmarked
+                silent += unmarked and not told and not marked[before]
+            found_by[i] = best, bool(marked[best])
+        return Switches(switches, taker_silent, silent)
+
+
+def own_object(shared: np.ndarray) -> np.ndarray:
+    """(queries,) bool; whose mask is on what the query means, and on nothing else more; IoU (queries, objects)."""
+    own = np.zeros(len(shared), bool)
+    n = shared.shape[1]
+    own[:n] = (shared[:n].argmax(axis=1) == np.arange(n)) & (shared[:n].diagonal() >= TOUCH)
+    return own
 
 
 def taken(result: FrameResult, shared: np.ndarray, n: int) -> list[tuple[bool, bool]]:
@@ -243,7 +276,7 @@ class Bench:
         base = self.records.of(table, "films", variants[0], self.films)
         objects = sum(len(each["objects"]) for each in base)
         head = ["variant", "J", "F", "J&F", f"J&F less {variants[0]}'s", "flicker", "switches"]
-        head += ["other's", "told", "right", "absent", "full checks", "frames/s"]
+        head += ["absent", "full checks", "frames/s"]
         lines = [
             f"## {table}: {self.films} films of {self.frames} frames, {objects} objects "
             f"(seeds {base[0]['seed']} to {base[-1]['seed']})\n",
@@ -253,14 +286,26 @@ class Bench:
         for name in variants:
             records = self.records.of(table, "films", name, self.films)
             lines.append(f"| {name} | {' | '.join(cells(records, base))} |")
+        head = [
+            "variant",
+            "switches",
+            "silent",
+            "taker silent",
+            "masks",
+            "marked",
+            "right",
+            "other's",
+            "of these marked",
+        ]
+        lines += ["", f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+        for name in variants:
+            told = identity(self.records.of(table, "films", name, self.films))
+            lines.append(f"| {name} | {' | '.join(told)} |")
         return "\n".join(lines)
 
 
 def cells(records: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> list[str]:
     """A variant's row."""
-    total = {
-        key: sum(each[key] for each in records) for key in ("switches", "masks", "others", "marks", "marked others")
-    }
     frames, films = sum(each["frames"] for each in records), len(records)
     scores = video_scores(ObjectScores(**one) for each in records for one in each["objects"])
     absent = [each["absent"] for each in records if each["absent"] is not None]
@@ -274,14 +319,20 @@ def cells(records: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> 
         bracketed(100 * scores.j_and_f, 100 * rounds @ sums / (rounds @ sizes)),
         "" if same else bracketed(100 * (sums - quality(base)[0]).sum() / sizes.sum(), 100 * differences, sign="+"),
         f"{scores.flicker:+.3f}",
-        f"{total['switches'] / films:.2f}",
-        share(total["others"], total["masks"]),
-        share(total["marked others"], total["others"]),
-        share(total["marked others"], total["marks"]),
+        f"{sum(each['switches'] for each in records) / films:.2f}",
         f"{100 * np.mean(absent):.1f} %" if absent else "",
         share(sum(each["checks"] for each in records), frames),
         f"{frames / sum(each['seconds'] for each in records):.1f}",
     ]
+
+
+def identity(records: Sequence[dict[str, Any]]) -> list[str]:
+    """A variant's row of the second table."""
+    keys = ("switches", "silent", "taker_silent", "masks", "marks", "right", "others", "marked others")
+    total = {key: sum(each[key] for each in records) for key in keys}
+    shares = [share(total["marks"], total["masks"], 1), share(total["right"], total["marks"])]
+    numbers = [str(total[key]) for key in keys]
+    return [*numbers[:4], *shares, *numbers[6:]]
 
 
 def quality(records: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
@@ -301,8 +352,8 @@ def bracketed(value: float, rounds: np.ndarray, sign: str = "") -> str:
     return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
 
 
-def share(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.0f} %" if whole else ""
+def share(part: float, whole: float, digits: int = 0) -> str:
+    return f"{100 * part / whole:.{digits}f} %" if whole else ""
 
 
 @click.command(help=__doc__.split("\n\n")[0])

@@ -98,7 +98,7 @@ class Classifier:
 
         `clock` is told the stages: "prompt", what draws the images and makes views of them, and "classify".
         """
-        images = self._image_features(proposals, clock)
+        images = self.features(proposals, clock)
         with clock("classify"):
             rows = [row for query in kept for row in self._rows[query]]
             texts = torch.cat([self.queries[:, rows], self.background], dim=1)
@@ -106,7 +106,7 @@ class Classifier:
             counts = [*(len(self._rows[query]) for query in kept), *[1] * self.background.shape[1]]
             return score_matrix(joined(logits, counts), fusion=self.fusion)
 
-    def _image_features(self, proposals: Proposals, clock: Stages) -> Tensor:
+    def features(self, proposals: Proposals, clock: Stages = nullcontext) -> Tensor:
         """Normalised features (n, E) of the prompted images; only masks not seen before are encoded."""
         keys: list[bytes] = []
         for start in range(0, len(proposals), self.batch_size):

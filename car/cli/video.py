@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from car.video.run import FilmRun
 
 SECONDS_BETWEEN_LINES = 60
+SPANS_SHOWN = 8
 HOW = (
     click.option("--mode", help="carried, or per-frame: every frame alone.  [default: carried]"),
     click.option("--check-every", type=int, metavar="N", help="Ask all queries at least every N frames.  [default: 8]"),
@@ -40,7 +41,7 @@ def command(source: str, referring: bool, out: Path, no_overlay: bool, quiet: bo
 
     Of a film called NAME the results are Annotations/NAME/00000.png, ... (label maps as DAVIS has them), NAME.mp4 (an
     overlay to look at), NAME.frames.jsonl (by frame: scores, masks as COCO RLE, who is absent, cuts, and masks that may
-    be another query's), and NAME.json (settings, and what was found).
+    be of another query's object), and NAME.json (settings, what was found, and in which frames to look for such masks).
 
     What was found in one frame is carried to the next along the optical flow; all queries are asked again at scene
     cuts, after every change, and every few frames. A stopped run goes on where it was: give the same command again.
@@ -66,9 +67,9 @@ def command(source: str, referring: bool, out: Path, no_overlay: bool, quiet: bo
     fps = options["fps"]
     if fps is not None and not 0 < fps <= 1000:
         raise InputError(f"Expected `--fps` to be above 0 and at most 1000, but got {fps}.")
-    frames = open_frames(source, max_pixels=options["max_pixels"] or MAX_PIXELS)
+    film = open_frames(source, max_pixels=options["max_pixels"] or MAX_PIXELS)
     video = VideoSegmenter(load_models(options, given, referring), together=not referring, **how)
-    with FilmRun(video, frames, queries, out, overlay=not no_overlay, fps=fps, overwrite=options["overwrite"]) as run:
+    with FilmRun(video, film, queries, out, overlay=not no_overlay, fps=fps, overwrite=options["overwrite"]) as run:
         watch = Watch(run, quiet)
         try:
             watch.segment()
@@ -128,7 +129,7 @@ class Watch:
         """Segment what is not there yet."""
         there = self.run.folder.done
         if there and not self.quiet:
-            click.echo(f"{there} frames were there already.", err=True)
+            click.echo(f"{frames(there)} {'was' if there == 1 else 'were'} there already.", err=True)
         with self._bar(there) as advance:
             for number, result in self._timed(self.run.segment(), there):
                 error = result.frame.error
@@ -136,7 +137,7 @@ class Watch:
                 self._say_now_and_then(f"{number} of {self.total or '?'} frames, {self.rate:.1f} frames/s")
         done = self.run.folder.done - there
         if done and not self.quiet:
-            click.echo(f"{done} frames, {self.rate:.1f} frames/s.", err=True)
+            click.echo(f"{frames(done)}, {self.rate:.1f} frames/s.", err=True)
 
     def draw(self) -> None:
         """Make the overlay film."""
@@ -156,7 +157,7 @@ class Watch:
         from car.cli.progress import progress
 
         # A film that does not say how long it is has a bar without an end.
-        return progress(cast(int, self.total), quiet=self.quiet, done=there)
+        return progress(cast(int, self.total), quiet=self.quiet, done=there, unit="frames")
 
     def _say_now_and_then(self, line: str) -> None:
         now = perf_counter()
@@ -171,18 +172,39 @@ def conclude(run: "FilmRun", quiet: bool) -> int:
     if not quiet:
         for each in summary["queries"]:
             click.echo(f"{each['query']}: {whereabouts(each, summary['frames'])}", err=True)
+        click.echo(doubt(summary), err=True)
         click.echo(f"-> {run.folder.film if run.overlay else run.folder.labels}", err=True)
     if summary["damaged"]:
-        click.echo(f"{summary['damaged']} of {summary['frames']} frames could not be read.", err=True)
+        click.echo(f"{summary['damaged']} of {frames(summary['frames'])} could not be read.", err=True)
     if summary["missing"]:
-        promised = summary["frames"] + summary["missing"]
-        click.echo(f"The film promised {promised} frames, but {summary['missing']} of them are not there.", err=True)
+        promised, missing = frames(summary["frames"] + summary["missing"]), summary["missing"]
+        verb = "is" if missing == 1 else "are"
+        click.echo(f"The film promised {promised}, but {missing} of them {verb} not there.", err=True)
     return int(bool(summary["damaged"] or summary["missing"]))
 
 
-def whereabouts(query: dict[str, Any], frames: int) -> str:
+def frames(count: int) -> str:
+    return f"{count} frame" if count == 1 else f"{count} frames"
+
+
+def whereabouts(query: dict[str, Any], length: int) -> str:
     """In which frames a query is."""
     if not query["frames"]:
         return "absent"
-    doubt = f"; in {query['uncertain']} of them perhaps another query's" if query["uncertain"] else ""
-    return f"in {query['frames']} of {frames} frames, from {query['first']} to {query['last']}{doubt}"
+    marked = f"; in {query['uncertain']} of them perhaps another query's" if query["uncertain"] else ""
+    return f"in {query['frames']} of {frames(length)}, from {query['first']} to {query['last']}{marked}"
+
+
+def doubt(summary: dict[str, Any]) -> str:
+    """How many masks may be of another query's object, and where to look."""
+    marked = summary["doubt"]
+    if not marked["masks"]:
+        return "No mask is marked as perhaps another query's."
+    spans = [str(first) if first == last else f"{first}-{last}" for first, last in marked["frames"]]
+    rest = len(spans) - SPANS_SHOWN
+    more = f" and {rest} more place{'s' if rest > 1 else ''}" if rest > 0 else ""
+    where = "frame" if len(spans) == 1 and "-" not in spans[0] else "frames"
+    return (
+        f"Masks that may be another query's: {marked['masks']}, {marked['taken']} of them taken over; "
+        f"look at {where} {', '.join(spans[:SPANS_SHOWN])}{more}."
+    )

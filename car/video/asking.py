@@ -1,15 +1,29 @@
 """The loop of CaR on one frame, with the carried masks of some queries."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from car.prepared import PreparedImage
 from car.propose.proposals import Proposals
 from car.recurrence import Turn, recur
-from car.video.identity import overlaps, uncertain
+from car.video.identity import AGREE, alike, overlaps, uncertain
 from car.video.proposals import CarriedProposals
 from car.video.settings import VideoSettings
+
+
+class Settled(NamedTuple):
+    """What the n survivors have.
+
+    masks: (n, H, W) bool, at the size worked on.
+    uncertain: (n,) bool, as of `car.video.identity`.
+    looks: (n, E) float32, the classifier's image features of their prompted images, of length 1.
+    """
+
+    masks: np.ndarray
+    uncertain: np.ndarray
+    looks: np.ndarray
 
 
 class Asking:
@@ -31,7 +45,7 @@ class Asking:
         prior: Mapping[int, np.ndarray],
         settings: VideoSettings,
     ) -> None:
-        self.prepared, self.settings, self.prior = prepared, settings, prior
+        self.prepared, self.settings, self.prior, self.queries = prepared, settings, prior, queries
         self.place = {query: place for place, query in enumerate(queries)}
         self.asked = prepared.ask([*queries.values()], background=background, together=settings.together)
 
@@ -42,8 +56,8 @@ class Asking:
         first = [query for query, place in self.place.items() if place in listed or query in self.prior]
         return recur(first, self._propose, self._judge, theta=c.theta, keep_best=c.keep_best, max_steps=c.max_steps)
 
-    def settle(self, last: Turn) -> tuple[np.ndarray, np.ndarray]:
-        """The masks of the survivors, (n, H, W) bool at the size worked on, and which are uncertain, (n,) bool."""
+    def settle(self, last: Turn) -> Settled:
+        """The masks of the survivors, and what tells whose they are."""
         kept, clock = last.survivors, self.asked.clock
         rows = [last.queries.index(query) for query in kept]
         assert isinstance(last.proposals, CarriedProposals)
@@ -55,7 +69,10 @@ class Asking:
             masks = self.prepared.masks(turn, clock)
         matrix = self.asked.classifier.matrix(self._places(kept), proposals)[:, : len(kept)].float().cpu().numpy()
         nowhere = np.zeros(masks.shape[1:], np.float32)
-        return masks, uncertain(matrix, overlaps(masks, np.array([self.prior.get(query, nowhere) for query in kept])))
+        before = np.array([self.prior.get(query, nowhere) for query in kept])
+        agreed = alike([self.queries[query] for query in kept]) & (overlaps(masks, masks) >= AGREE)
+        doubt = uncertain(matrix, overlaps(masks, before), agreed)
+        return Settled(masks, doubt, self.asked.classifier.features(proposals).float().cpu().numpy())
 
     def _propose(self, kept: Sequence[int]) -> Proposals:
         return CarriedProposals.of(self.asked.propose(self._places(kept)), kept, self.prior, self.settings.carry)

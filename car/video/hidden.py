@@ -9,6 +9,10 @@ from typing import Self
 import numpy as np
 
 from car.errors import InputError
+from car.video.claims import Claims
+
+_CLAIM, _SHAPE = "claims.", ".shape"
+_MASKS = ("masks", _CLAIM + "places")
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Hidden:
     uncertain: (N,) bool, as of `FrameResult`.
     wait: from one full check to the next, in frames.
     since: frames since the last full check.
+    claims: whose each object is.
     """
 
     picture: np.ndarray
@@ -33,10 +38,14 @@ class Hidden:
     uncertain: np.ndarray
     wait: int
     since: int
+    claims: Claims
 
     def to_bytes(self) -> bytes:
         """All of it, compressed."""
-        arrays = {**vars(self), "masks": np.packbits(self.masks), "shape": np.array(self.masks.shape)}
+        arrays = {**vars(self), **{_CLAIM + name: value for name, value in vars(self.claims).items()}}
+        del arrays["claims"]
+        for name in _MASKS:
+            arrays |= {name: np.packbits(arrays[name]), name + _SHAPE: np.array(arrays[name].shape)}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         return buffer.getvalue()
@@ -51,10 +60,12 @@ class Hidden:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 arrays = dict(file)
-            shape = arrays.pop("shape")
-            bits = np.unpackbits(arrays["masks"], count=int(shape.prod()))
-            arrays["masks"] = bits.reshape(shape).astype(bool)
+            for name in _MASKS:
+                shape = arrays.pop(name + _SHAPE)
+                arrays[name] = np.unpackbits(arrays[name], count=int(shape.prod())).reshape(shape).astype(bool)
             wait, since = (int(arrays.pop(name)) for name in ("wait", "since"))
-            return cls(**arrays, wait=wait, since=since)
+            claims = {name: arrays.pop(name) for name in [*arrays] if name.startswith(_CLAIM)}
+            known = Claims(**{name.removeprefix(_CLAIM): value for name, value in claims.items()})
+            return cls(**arrays, wait=wait, since=since, claims=known)
         except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error):
             raise InputError("The state of a film to go on with is damaged.") from None

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import cv2
 import numpy as np
 
-from car.canvas import FAINT, PAPER, Box, Canvas, as_color
+from car.canvas import FAINT, PAPER, Box, Canvas, as_color, shorten
 from car.palette import query_colors
 from car.pills import Lines, Pill
 
@@ -17,6 +18,9 @@ SMALL_SIDE = 480
 TEXT_SHARE, MIN_TEXT = 0.032, 13
 LIST_LINES = 2
 NARROWEST = 240
+NOTE_SHARE = 0.3
+"""Of the width, for the name of another query in doubt."""
+NOTHING: Mapping[int, int | None] = MappingProxyType({})
 
 
 class FrameDrawer:
@@ -36,14 +40,17 @@ class FrameDrawer:
         # Codecs halve the colours in both directions.
         self.size = (height + self.strip + height % 2 + self.strip % 2, width + width % 2)
 
-    def draw(self, image: np.ndarray, masks: Mapping[int, np.ndarray], uncertain: Collection[int] = ()) -> np.ndarray:
+    def draw(
+        self, image: np.ndarray, masks: Mapping[int, np.ndarray], doubts: Mapping[int, int | None] = NOTHING
+    ) -> np.ndarray:
         """One frame.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             masks: (H, W) bool of each query that is there; where they overlap, all of them show. The other queries are
                 grey in the list.
-            uncertain: queries whose names get a question mark.
+            doubts: queries whose names get a question mark, and, where they seem to have taken over another query's
+                object, which one's: it is named there.
 
         Returns:
             `size` x 3 uint8 RGB, both sides even.
@@ -60,7 +67,7 @@ class FrameDrawer:
         page.picture(picture, 0, 0)
         taken: list[Box] = []
         for i, large, _ in shown:
-            self._name(page, large, i, i in uncertain, taken)
+            self._name(page, large, i, self._note(i, doubts), taken)
         self._list(page, len(picture), masks)
         return page.pixels()
 
@@ -77,10 +84,10 @@ class FrameDrawer:
         blended = cv2.addWeighted(np.ascontiguousarray(colour), ALPHA, image, 1 - ALPHA, 0)
         return np.where(mask[:, :, None] > 0, blended, image), outline
 
-    def _name(self, page: Canvas, mask: np.ndarray, i: int, uncertain: bool, taken: list[Box]) -> None:
+    def _name(self, page: Canvas, mask: np.ndarray, i: int, note: str, taken: list[Box]) -> None:
         """Write a query's name above its mask, or below or on it where there is room; otherwise the list has it."""
         height, width = mask.shape
-        pill = Pill(self.queries[i], "?" if uncertain else "", as_color(self.colors[i])).fitted(self.text, 0.9 * width)
+        pill = Pill(self.queries[i], note, as_color(self.colors[i])).fitted(self.text, 0.9 * width)
         across, down = pill.size(self.text)
         left, top, columns, rows = cv2.boundingRect(mask)
         x = min(max(left + (columns - across) / 2, 0.0), max(0.0, width - across))
@@ -90,6 +97,14 @@ class FrameDrawer:
                 pill.draw(page, x, y, self.text)
                 taken.append(box)
                 return
+
+    def _note(self, i: int, doubts: Mapping[int, int | None]) -> str:
+        """What stands beside the name of a query that is there."""
+        if i not in doubts:
+            return ""
+        other = doubts[i]
+        room = NOTE_SHARE * self.size[1]
+        return "?" if other is None else f"{shorten(self.queries[other], self.text, room)}'s?"
 
     def _list(self, page: Canvas, top: int, present: Collection[int]) -> None:
         """All queries below the picture, always in the same places."""

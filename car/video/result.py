@@ -23,7 +23,9 @@ class FrameResult:
     found_masks: (n, H, W) bool, the masks of those, in order. They share no pixel where queries compete for theirs.
     scores: (N,) float32 in [0, 1], the last P_ii of each query: of this frame for those judged in it, of an earlier one
         for the others; NaN before a query was judged at all.
-    uncertain: (N,) bool; which masks could as well be another query's; see `car.video.identity`.
+    uncertain: (N,) bool; which masks may be of another query's object, by `car.video.identity` or `car.video.claims`.
+    taken_from: (N,) int64; whose object the mask seems to have taken over, -1 where no other query's; all of those are
+        uncertain.
     checked: whether all queries were asked for, not only those that the frame before had.
     cut: whether a new shot begins here.
     reused: whether this frame equals the one before, pixel by pixel, so that its answer stands.
@@ -35,6 +37,7 @@ class FrameResult:
     found_masks: np.ndarray = field(repr=False)
     scores: np.ndarray
     uncertain: np.ndarray
+    taken_from: np.ndarray
     checked: bool
     cut: bool
     reused: bool
@@ -66,9 +69,9 @@ class FrameResult:
 
         Returns:
             frame (its number), name, error (why it could not be read, or null), checked, cut, reused; `objects`, one
-            entry per present query: query, label (its value in the label map), score, uncertain, area in pixels and
-            segmentation (COCO RLE); and `absent`, query and score of the others. Scores are rounded to 6 digits, null
-            where there is none.
+            entry per present query: query, label (its value in the label map), score, uncertain, taken_from (the label
+            of the query whose object it seems to have taken over, or null), area in pixels and segmentation (COCO RLE);
+            and `absent`, query and score of the others. Scores are rounded to 6 digits, null where there is none.
         """
         objects, absent, masks = [], [], iter(self.found_masks)
         for i, query in enumerate(self.queries):
@@ -78,8 +81,8 @@ class FrameResult:
                 absent.append(said)
                 continue
             mask = next(masks)
-            seen = {"uncertain": bool(self.uncertain[i]), "area": int(mask.sum()), "segmentation": rle.encode(mask)}
-            objects.append({**said, **seen})
+            doubt = {"uncertain": bool(self.uncertain[i]), "taken_from": int(self.taken_from[i]) + 1 or None}
+            objects.append({**said, **doubt, "area": int(mask.sum()), "segmentation": rle.encode(mask)})
         frame = {"frame": self.frame.number, "name": self.frame.name, "error": self.frame.error}
         return {
             **frame,

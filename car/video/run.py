@@ -1,6 +1,6 @@
 """A film from its frames to its files; see `car.video.folder` for them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -82,8 +82,8 @@ class FilmRun:
         with FilmWriter(self.folder.film, drawer.size, self.fps) as film:
             for frame, record in zip(self.frames.read(), self.folder.records(), strict=False):
                 masks = {each["label"] - 1: rle.decode(each["segmentation"]) for each in record["objects"]}
-                doubtful = {each["label"] - 1 for each in record["objects"] if each["uncertain"]}
-                film.write(drawer.draw(nothing if frame.image is None else frame.image, masks, doubtful))
+                image = nothing if frame.image is None else frame.image
+                film.write(drawer.draw(image, masks, doubts(record["objects"])))
                 yield frame.number
 
     def finish(self) -> dict[str, Any]:
@@ -91,22 +91,29 @@ class FilmRun:
 
         Returns:
             frames, how many; damaged, how many of them could not be read; missing, how many more the film promised;
-            cuts, the first frame of each further shot; and `queries`, each with query, label, frames (how many it is
-            in), uncertain (in how many of these) and first and last (frame numbers, or null).
+            cuts, the first frame of each further shot; `doubt`, the masks that may be of another query's object: masks,
+            how many, taken, how many of these seem to have taken it over, and frames, where, as pairs of first and last
+            frame numbers; and `queries`, each with query, label, frames (how many it is in), uncertain (in how many of
+            these), taken_from (by the label of another query, in how many frames it seems to have taken over that
+            one's object) and first and last (frame numbers, or null).
         """
-        found = [
-            {"query": name, "label": i + 1, "frames": 0, "uncertain": 0, "first": None, "last": None}
+        found: list[dict[str, Any]] = [
+            {"query": name, "label": i + 1, "frames": 0, "uncertain": 0, "taken_from": {}, "first": None, "last": None}
             for i, name in enumerate(self.names)
         ]
         summary: dict[str, Any] = {"frames": 0, "damaged": 0, "missing": getattr(self.frames, "missing", 0), "cuts": []}
+        summary["doubt"] = {"masks": 0, "taken": 0, "frames": []}
         for record in self.folder.records():
             summary["frames"] += 1
             summary["damaged"] += record["error"] is not None
             summary["cuts"] += [record["frame"]] if record["cut"] else []
+            add_doubt(summary["doubt"], record)
             for each in record["objects"]:
-                query: dict[str, Any] = found[each["label"] - 1]
+                query = found[each["label"] - 1]
                 query["frames"] += 1
                 query["uncertain"] += each["uncertain"]
+                if (other := each["taken_from"]) is not None:
+                    query["taken_from"][str(other)] = query["taken_from"].get(str(other), 0) + 1
                 query["first"] = record["frame"] if query["first"] is None else query["first"]
                 query["last"] = record["frame"]
         summary["queries"] = found
@@ -137,3 +144,23 @@ class FilmRun:
                 "overlay_fps": self.fps if self.overlay else None,
             }
         )
+
+
+def doubts(objects: Sequence[Mapping[str, Any]]) -> dict[int, int | None]:
+    """The queries that are marked in a frame's record, and whose object each seems to have taken over, if anybody's."""
+    return {
+        each["label"] - 1: None if each["taken_from"] is None else each["taken_from"] - 1
+        for each in objects
+        if each["uncertain"]
+    }
+
+
+def add_doubt(total: dict[str, Any], record: Mapping[str, Any]) -> None:
+    """Count the marks of a frame in `doubt` of the summary."""
+    marked, number, spans = doubts(record["objects"]), record["frame"], total["frames"]
+    total["masks"] += len(marked)
+    total["taken"] += sum(other is not None for other in marked.values())
+    if marked and spans and spans[-1][1] == number - 1:
+        spans[-1][1] = number
+    elif marked:
+        spans.append([number, number])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from car.cli.video import doubt as doubt_line
 from car.scenes.film import film
 from tests.video.films import write_film, write_pictures
 
@@ -53,6 +54,9 @@ def test_a_folder_a_glob_and_a_film_file(car, source, pictures):
     assert re.search(r"^6 frames, [\d.]+ frames/s\.$", err, re.MULTILINE)
     assert re.search(r"^horse: in \d+ of 6 frames, from \d+ to \d+", err, re.MULTILINE)
     assert err.rstrip().endswith("-> a/cat.mp4")
+    assert re.search(
+        r"^(No mask is marked|Masks that may be another query's: \d+, \d+ of them taken)", err, re.MULTILINE
+    )
     assert np.array(Image.open("a/Annotations/cat/00005.png")).shape == (48, 64)
     assert json.loads(Path("a/cat.json").read_text())["cuts"] == [3]
     assert car("video", f"{source}/*.png", "-q", "horse", "-q", "pizza", "--out", "b", "--quiet", *FAST) == (0, "", "")
@@ -62,6 +66,14 @@ def test_a_folder_a_glob_and_a_film_file(car, source, pictures):
     assert sorted(contents(Path("out"))) == sorted(
         ["dog.json", "dog.frames.jsonl", *(f"Annotations/dog/0000{i}.png" for i in range(3))]
     )
+
+
+def test_a_film_of_one_frame(car, pictures, tmp_path):
+    source = write_pictures(tmp_path / "films/one", pictures[:1])
+    status, _, err = car("video", source, "-q", "horse", "--no-overlay", "--out", "a", "--theta", "0", *FAST)
+    assert status == 0
+    assert re.search(r"^1 frame, [\d.]+ frames/s\.$", err, re.MULTILINE)
+    assert "horse: in 1 of 1 frame, from 0 to 0" in err
 
 
 def test_every_frame_alone_and_expressions(car, source):
@@ -165,3 +177,31 @@ def test_results_are_kept_unless_told_otherwise(car, source):
     assert contents(Path("out")) == before
     assert car(*arguments, "--overwrite")[0] == 0
     assert contents(Path("out")) == before
+
+
+@pytest.mark.parametrize(
+    ("doubt", "line"),
+    [
+        (
+            {"masks": 1, "taken": 1, "frames": [[3, 3]]},
+            "Masks that may be another query's: 1, 1 of them taken over; look at frame 3.",
+        ),
+        (
+            {"masks": 9, "taken": 0, "frames": [[i, i] for i in range(0, 18, 2)]},
+            "Masks that may be another query's: 9, 0 of them taken over; "
+            "look at frames 0, 2, 4, 6, 8, 10, 12, 14 and 1 more place.",
+        ),
+        ({"masks": 0, "taken": 0, "frames": []}, "No mask is marked as perhaps another query's."),
+        (
+            {"masks": 5, "taken": 3, "frames": [[2, 2], [7, 9]]},
+            "Masks that may be another query's: 5, 3 of them taken over; look at frames 2, 7-9.",
+        ),
+        (
+            {"masks": 12, "taken": 0, "frames": [[i, i] for i in range(0, 24, 2)]},
+            "Masks that may be another query's: 12, 0 of them taken over; "
+            "look at frames 0, 2, 4, 6, 8, 10, 12, 14 and 4 more places.",
+        ),
+    ],
+)
+def test_marks_are_counted_in_one_line(doubt, line):
+    assert doubt_line({"doubt": doubt}) == line

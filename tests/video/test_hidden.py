@@ -5,7 +5,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from car.errors import InputError
+from car.video.claims import Claims
 from car.video.hidden import Hidden
+
+
+def claims_of(masks: np.ndarray, seed: int) -> Claims:
+    """What 5 queries claim after a frame with these masks and another without."""
+    looks = np.random.default_rng(seed).random((len(masks), 4), np.float32)
+    claims = Claims.none(5, masks.shape[1:]).after(range(len(masks)), masks, np.arange(len(masks)), looks)
+    return claims.after([], masks[:0], np.zeros(0), looks[:0])
 
 
 @given(
@@ -23,11 +31,16 @@ def test_the_state_comes_back_as_it_was(masks, scores, number):
         uncertain=scores > 0.5,
         wait=number,
         since=number - 1,
+        claims=claims_of(masks, number),
     )
     again = Hidden.from_bytes(hidden.to_bytes())
-    for name, value in vars(hidden).items():
-        np.testing.assert_array_equal(getattr(again, name), value)
-        assert np.asarray(getattr(again, name)).dtype == np.asarray(value).dtype
+    fields, others = ({**vars(each), **vars(each.claims)} for each in (hidden, again))
+    for values in (fields, others):
+        del values["claims"]
+    assert others.keys() == fields.keys()
+    for name, value in fields.items():
+        np.testing.assert_array_equal(others[name], value)
+        assert np.asarray(others[name]).dtype == np.asarray(value).dtype
 
 
 @pytest.mark.parametrize("data", [b"", b"no state", b"PK\x03\x04 and then nothing"])

@@ -45,13 +45,24 @@ def test_names_do_not_cover_each_other():
 
 def test_doubt_is_marked_and_absence_is_grey():
     drawer = FrameDrawer(["cat", "dog"], (300, 500))
-    sure, doubtful = drawer.draw(GREY, {0: square()}), drawer.draw(GREY, {0: square()}, {0})
+    sure, doubtful = drawer.draw(GREY, {0: square()}), drawer.draw(GREY, {0: square()}, {0: None})
     assert (sure[:100] != doubtful[:100]).any()
     np.testing.assert_array_equal(sure[300:], doubtful[300:])
     strip = drawer.draw(GREY, {})[300:]
     assert not (strip == query_colors(2)[0]).all(axis=2).any()
     assert (sure[300:] == query_colors(2)[0]).all(axis=2).sum() > 100
     assert not (sure[300:] == query_colors(2)[1]).all(axis=2).any()
+
+
+def test_who_has_taken_over_what_names_the_other():
+    drawer = FrameDrawer(
+        ["cat", "dog", "a very long expression about a horse that nobody would read to the end"], (300, 500)
+    )
+    notes = [drawer.draw(GREY, {0: square()}, {0: other})[:100] for other in (None, 1, 2)]
+    bare = drawer.draw(GREY, {})[:100]
+    across = [np.ptp(np.flatnonzero((note != bare).any(axis=(0, 2)))) for note in notes]
+    assert across[0] < across[1] < across[2] < 0.9 * 500
+    np.testing.assert_array_equal(drawer.draw(GREY, {0: square()}, {1: 0}), drawer.draw(GREY, {0: square()}))
 
 
 def test_small_films_are_enlarged_so_that_names_can_be_read():
@@ -68,7 +79,7 @@ def test_every_frame_of_a_film_has_the_same_even_size(size, count, name):
     drawer = FrameDrawer([f"{name}{i}" for i in range(count)], size)
     full = np.ones(size, bool)
     for masks in ({}, {0: full, count - 1: full}):
-        drawn = drawer.draw(np.zeros((*size, 3), np.uint8), masks, {0})
+        drawn = drawer.draw(np.zeros((*size, 3), np.uint8), masks, {0: count - 1})
         assert drawn.shape == (*drawer.size, 3)
         assert drawn.dtype == np.uint8
         assert drawn.shape[0] % 2 == drawn.shape[1] % 2 == 0

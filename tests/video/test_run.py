@@ -1,5 +1,6 @@
 """Films as files: what is written, and that a run that was stopped ends in the bytes of one that was not."""
 
+import itertools
 import json
 import shutil
 import weakref
@@ -97,10 +98,25 @@ def test_the_summary_counts_frames(video, whole):
         there = [line["frame"] for line in lines if query["label"] in [each["label"] for each in line["objects"]]]
         assert query["frames"] == len(there)
         assert (query["first"], query["last"]) == ((there[0], there[-1]) if there else (None, None))
+        marked = [each for line in lines for each in line["objects"] if each["label"] == query["label"]]
+        assert query["uncertain"] == sum(each["uncertain"] for each in marked)
+        others = [str(each["taken_from"]) for each in marked if each["taken_from"] is not None]
+        assert query["taken_from"] == {other: others.count(other) for other in others}
     plan = summary["plan"]
     assert plan["queries"] == [[query] for query in QUERIES]
     assert plan["video"] == vars(video.settings)
     assert plan["config"]["theta"] == 0.2
+
+
+def test_the_summary_says_where_to_look_for_marked_masks(whole):
+    lines = [json.loads(line) for line in (whole / "cat.frames.jsonl").read_text().splitlines()]
+    doubt = json.loads((whole / "cat.json").read_text())["doubt"]
+    marked = [each for line in lines for each in line["objects"] if each["uncertain"]]
+    assert doubt["masks"] == len(marked) > 0
+    assert doubt["taken"] == sum(each["taken_from"] is not None for each in marked) > 0
+    there = [line["frame"] for line in lines if any(each["uncertain"] for each in line["objects"])]
+    assert [number for first, last in doubt["frames"] for number in range(first, last + 1)] == there
+    assert all(after[0] > before[1] + 1 for before, after in itertools.pairwise(doubt["frames"]))
 
 
 @pytest.mark.parametrize("stops", [[0], [1], [SAVE_EVERY, SAVE_EVERY], [SAVE_EVERY + 2, 5, 99]])
