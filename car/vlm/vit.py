@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from car.vlm.init import normal
 
-ATTENTION_ELEMENTS = 2**27
-"""Attention maps are formed for as many heads at a time as fit in this many elements."""
+ATTENTION_ELEMENTS, CACHED_ELEMENTS = 2**27, 2**21
+"""Attention maps are formed for as many heads at a time as fit in so many elements: on a CPU, as stay in its cache."""
 
 
 class LayerNorm(nn.LayerNorm):
@@ -100,7 +100,8 @@ class Attention(nn.Module):
         """As `forward`, and also the head-averaged attention (B, T, T), float32, rows summing to one."""
         q, k, v = self.split_heads(x)
         batch, heads, tokens, dim = q.shape
-        step = max(1, ATTENTION_ELEMENTS // (batch * tokens * tokens))
+        elements = CACHED_ELEMENTS if x.device.type == "cpu" else ATTENTION_ELEMENTS
+        step = max(1, elements // (batch * tokens * tokens))
         mean = x.new_zeros(batch, tokens, tokens, dtype=torch.float32)
         mixed = torch.empty_like(v)
         for h in range(0, heads, step):

@@ -66,7 +66,7 @@ def test_attention_map_path_equals_the_fused_path(monkeypatch):
     whole, attention = block.with_map(x, mask)
     torch.testing.assert_close(whole, fused, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(attention.sum(-1), torch.ones(2, 17))
-    monkeypatch.setattr(vit, "ATTENTION_ELEMENTS", 1)
+    monkeypatch.setattr(vit, "CACHED_ELEMENTS", 1)
     by_head, same_attention = block.with_map(x, mask)
     torch.testing.assert_close(by_head, whole)
     torch.testing.assert_close(same_attention, attention)
