@@ -1,5 +1,6 @@
 """What comparisons of runs with expressions have in common, over pictures and over films."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -56,9 +57,9 @@ class ExpressionComparison(RunComparison):
                 raise InputError(f"{name!r} cannot be compared with {first!r}: its {', its '.join(unlike)}.")
 
     @staticmethod
+    @abstractmethod
     def measured(plan: Any) -> Mapping[str, Any]:
         """What has to be the same in plans of a benchmark whose scores are comparable, by how errors call it."""
-        raise NotImplementedError
 
     def shared(self, name: str) -> list[str]:
         """Keys that are in the scores of a run and of the first one."""
@@ -160,26 +161,26 @@ class ExpressionComparison(RunComparison):
         yield f"seconds per {self.answers[:-1]}", rounded(self._seconds(report))
 
     @staticmethod
+    @abstractmethod
     def _main(figures: Mapping[str, Any]) -> tuple[str, float | None, list[float | None]]:
         """Name and value of the main score, and the ends of its interval."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def _others(figures: Mapping[str, Any]) -> dict[str, str]:
         """Cells of the other scores."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def _coverage(figures: Mapping[str, Any]) -> str:
         """What is in the scores, in words."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def _asked(figures: Mapping[str, Any]) -> int:
         """How many answers there are."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def _seconds(report: Any) -> float:
         """Wall time per answer; NaN without any."""
-        raise NotImplementedError

@@ -4,6 +4,7 @@ to the first run, and a CSV file of every number.
 
 import csv
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,7 @@ _MOST_ITEMS = 6
 
 
 @dataclass(frozen=True)
-class RunComparison:
+class RunComparison(ABC):
     """Two or more runs of one benchmark; the first is what the others are compared with.
 
     Args:
@@ -46,6 +47,7 @@ class RunComparison:
         self.check({name: run.plan for name, run in self.runs.items()})
 
     @classmethod
+    @abstractmethod
     def check(cls, plans: Mapping[str, Any]) -> None:
         """Refuse plans whose scores say nothing about each other.
 
@@ -55,7 +57,6 @@ class RunComparison:
         Raises:
             InputError: one cannot be compared with the first.
         """
-        raise NotImplementedError
 
     @cached_property
     def reports(self) -> dict[str, Any]:
@@ -79,9 +80,9 @@ class RunComparison:
         """Whether every run is."""
         return all(run.complete for run in self.runs.values())
 
+    @abstractmethod
     def comparable(self, name: str) -> bool:
         """Whether there is a difference between a run and the first one."""
-        raise NotImplementedError
 
     @property
     def page(self) -> str:
@@ -143,25 +144,25 @@ class RunComparison:
         else:
             yield "The runs have the same plan."
 
+    @abstractmethod
     def _differing(self) -> list[list[str]]:
         """Rows of the table of settings, see `differing_settings`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _scores(self) -> Iterator[str]:
         """The table of scores, and what is to be known of it."""
-        raise NotImplementedError
 
     def _parts(self) -> Iterator[str]:
         """Scores of parts, with their title."""
         yield from ()
 
+    @abstractmethod
     def _column(self, name: str) -> Iterator[tuple[tuple[str, ...], Any]]:
         """One run's numbers by what their rows begin with."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _pair(self, name: str) -> tuple[float, tuple[float, float]]:
         """The difference of a run that is comparable, and the ends of its interval; NaN where not defined."""
-        raise NotImplementedError
 
     def _difference(self, name: str) -> str:
         if self._is_first(name):

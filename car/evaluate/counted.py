@@ -1,5 +1,6 @@
 """What the statistics of all kinds of runs have in common: which records they have, and how long those took."""
 
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ class Timing:
     median: float
 
 
-class Counted:
+class Counted(ABC):
     """Records of a run that were counted, each once, whatever their order; a kind of run adds what it counts of them.
 
     It holds the keys, and 8 bytes per record and stage for the medians of the seconds.
@@ -103,13 +104,13 @@ class Counted:
         ordered = dict(sorted(stages.items(), key=lambda each: (-each[1].sum, each[0])))
         return {**ordered, "all": timing(self._all_seconds)} if records else {}
 
+    @abstractmethod
     def _fits(self, record: Any) -> bool:
         """Whether a record with a result is of the plan."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _count(self, record: Any) -> None:
         """Count what is of its kind in a record that fits."""
-        raise NotImplementedError
 
 
 def timing(seconds: Any) -> Timing:

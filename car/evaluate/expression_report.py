@@ -8,6 +8,7 @@ Shares and scores are in [0, 1], rounded to 10 digits, None where they are not d
 cent.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ FILES = ("timing.json", "report.md", "report.json")
 
 
 @dataclass(frozen=True)
-class ExpressionReport:
+class ExpressionReport(ABC):
     """A run's results.
 
     figures: content of report.json.
@@ -39,14 +40,14 @@ class ExpressionReport:
         return self.figures["complete"]
 
     @property
+    @abstractmethod
     def page(self) -> str:
         """Content of report.md."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def summary(self) -> str:
         """A few lines for the terminal."""
-        raise NotImplementedError
 
     def write(self, folder: str | Path) -> None:
         """Write the three files, each whole or not at all; report.json last.
