@@ -89,7 +89,6 @@ def measure(bench: Bench, row: Split, index: int, sizes: Sequence[str]) -> list[
                 "index": index,
                 "entered": len(listed),
                 "there": len(there),
-                "listed": len(there & listed),
                 "kept": len(kept),
                 "right": sorted(there & kept),
                 "miou": scene_miou(result.labels, truth, len(names)),
