@@ -1,4 +1,4 @@
-"""The texts that come with the package: class lists, background queries, templates, presets.
+"""The texts that come with the package: class lists, lists of categories, background queries, templates, presets.
 
 They live in `prompts/`, installed as `car/prompts`. Wherever the name of a list is accepted, a path is, too.
 """
@@ -12,7 +12,13 @@ from typing import NamedTuple
 
 from car.errors import InputError
 
-KINDS = {"classes": "class list", "background": "background list", "templates": "template set", "presets": "preset"}
+KINDS = {
+    "classes": "class list",
+    "categories": "list of categories",
+    "background": "background list",
+    "templates": "template set",
+    "presets": "preset",
+}
 """The folders of `prompts/`, and what one file of each is called."""
 
 

@@ -111,6 +111,7 @@ def command() -> None:
       car eval coco-object --data-root coco --shard 3/16              # on one machine of 16; in the end:
       car eval merge runs/coco-object-mini
       car eval refcoco --data-root refer --split testA --method hybridgl
+      car eval refcoco --data-root refer --categories coco-unseen     # only objects of these categories
       car eval ref-davis17 --data-root DAVIS --mode per-frame
       car eval report runs/voc21-mini
     """

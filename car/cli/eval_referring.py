@@ -7,6 +7,7 @@ import click
 
 from car.cli.eval import HOW, PRESET, RUN, carry_out
 from car.cli.options import MODEL, SETTINGS, settings, with_options
+from car.referring.defaults import DEFAULT_PROPOSALS
 
 DATA = (
     click.option("--data-root", type=click.Path(path_type=Path), required=True, help="Where the data are."),
@@ -15,12 +16,20 @@ DATA = (
     click.option("--overlap", help="Pixels under two polygons of an object: union, exactly-one.  [default: union]"),
     click.option("--instances", help="Of gRefCOCO: merged, first-instance.  [default: merged]"),
     click.option("--sentence", help="Spelling in the RefCOCO family: sent, raw.  [default: sent]"),
+    click.option(
+        "--categories",
+        metavar="LIST",
+        help="Of the RefCOCO family: only targets of these: coco-seen, coco-unseen, or a file with a name a line.",
+    ),
     click.option("--limit", type=click.IntRange(min=1), help="Evaluate so many pictures of the split."),
     click.option("--seed", type=click.IntRange(min=0), help="Which ones.  [default: 0]"),
 )
 METHOD = (
-    click.option("--method", help="car, global-local, tas or hybridgl.  [default: car]"),
-    click.option("--proposals", help="Mask proposals: regions, sam_vit_b|l|h, a folder.  [default: regions]"),
+    click.option("--method", help="car, global-local, tas, hybridgl or prompt-ris.  [default: car]"),
+    click.option(
+        "--proposals",
+        help=f"Mask proposals: regions, mini, sam_vit_b|l|h, a file or folder.  [default: {DEFAULT_PROPOSALS}]",
+    ),
     click.option("--parser", help="auto, built-in, spacy or spacy:NAME.  [default: auto]"),
     click.option("--captions", help="Of tas: built-in, blip2, git, a name or a file.  [default: built-in]"),
 )
@@ -36,6 +45,9 @@ def referring_command(name: str) -> click.Command:
     from car.data import find_referring
 
     title = find_referring(name).title
+    example = (
+        "" if name.startswith("phrasecut") else f"\n      car eval {name} --data-root DATA --categories coco-unseen"
+    )
 
     help_text = f"""Evaluate on {name}: {title}.
 
@@ -48,8 +60,9 @@ def referring_command(name: str) -> click.Command:
     Examples:
       car eval {name} --data-root DATA
       car eval {name} --data-root DATA --method hybridgl --model openai --proposals sam_vit_h
+      car eval {name} --data-root DATA --method prompt-ris --model runs/ris/best.safetensors
       car eval {name} --data-root DATA --method tas --protocol object --limit 50
-      car eval {name} --data-root DATA --shard 1/4
+      car eval {name} --data-root DATA --shard 1/4{example}
     """
 
     @click.command(name, help=help_text, short_help=title)

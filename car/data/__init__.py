@@ -10,6 +10,7 @@ from car.data.catalogue import DATASETS, find_benchmark, list_benchmarks
 from car.data.dataset import IGNORE, SemanticDataset, Truth
 from car.data.disk import DiskDataset, open_dataset
 from car.data.explain import MissingDataError
+from car.data.of_categories import OfCategories, read_categories
 from car.data.referring import Frame, ReferringDataset, ReferringTruth, Target, VideoDataset
 from car.data.referring_catalogue import REFERRING, find_referring, list_referring
 from car.data.referring_readers import open_referring, open_video
@@ -22,6 +23,7 @@ __all__ = [
     "DiskDataset",
     "Frame",
     "MissingDataError",
+    "OfCategories",
     "ReferringBenchmark",
     "ReferringDataset",
     "ReferringTruth",
@@ -36,4 +38,5 @@ __all__ = [
     "open_dataset",
     "open_referring",
     "open_video",
+    "read_categories",
 ]

@@ -54,6 +54,7 @@ class CocoReferring:
     annotations: the file of the annotations, for messages.
     photos, targets: by key.
     overlap: as of `open_referring`.
+    categories: the names of all categories that its annotations can have, in the file's order.
     """
 
     name: str
@@ -65,11 +66,21 @@ class CocoReferring:
     photos: Mapping[str, Photo]
     targets: Mapping[str, tuple[AnnotatedTarget, ...]]
     overlap: str
+    categories: tuple[str, ...]
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The file names of the pictures without suffix, sorted."""
         return tuple(self.photos)
+
+    def categories_of(self, key: str) -> tuple[str | None, ...]:
+        """The categories of a picture's targets, in their order; the picture is not opened.
+
+        Raises:
+            InputError: no such key.
+        """
+        self._check(key)
+        return tuple(each.category for each in self.targets[key])
 
     def read(self, key: str) -> ReferringTruth:
         """One picture and its targets.
@@ -78,8 +89,7 @@ class CocoReferring:
             InputError: no such key; the picture is damaged or of another size than its annotations, or an annotation
                 makes no sense; one line that names the file.
         """
-        if key not in self.photos:
-            raise InputError(f"{self.name} has no picture {key!r} in its split {self.split!r}.")
+        self._check(key)
         photo = self.photos[key]
         image = read_image(self.images / photo.file)
         if image.shape[:2] != (photo.height, photo.width):
@@ -88,6 +98,10 @@ class CocoReferring:
                 f"but {photo.width} x {photo.height} in {str(self.annotations)!r}."
             )
         return ReferringTruth(image, tuple(self._drawn(each, photo) for each in self.targets[key]))
+
+    def _check(self, key: str) -> None:
+        if key not in self.photos:
+            raise InputError(f"{self.name} has no picture {key!r} in its split {self.split!r}.")
 
     def _drawn(self, target: AnnotatedTarget, photo: Photo) -> Target:
         mask = np.zeros((photo.height, photo.width), bool)
@@ -195,6 +209,7 @@ def gather(
         photos=photos,
         targets={key: tuple(targets[key]) for key in photos},
         overlap=overlap,
+        categories=tuple(dict.fromkeys(found.categories.values())),
     )
 
 

@@ -6,8 +6,8 @@ from math import nan
 from typing import Any, ClassVar
 
 from car.evaluate.compare_expressions import ExpressionComparison
-from car.evaluate.markdown import per_cent
-from car.evaluate.referring_page import coverage, protocol_of
+from car.evaluate.markdown import per_cent, text
+from car.evaluate.referring_page import UNPUBLISHED, coverage, of_categories, protocol_of
 from car.evaluate.referring_plan import PROTOCOLS, ReferringPlan
 from car.evaluate.referring_report import ReferringReport
 from car.evaluate.referring_statistics import ReferringStatistics
@@ -25,22 +25,27 @@ class ReferringComparison(ExpressionComparison):
 
     @staticmethod
     def measured(plan: ReferringPlan) -> dict[str, Any]:
-        """The split and who made it, and what an answer and its truth are."""
+        """The split and who made it, which targets are asked for, and what an answer and its truth are."""
         return {
             "split": plan.split,
             "variant": plan.variant,
+            "list of categories": "{source} ({sha256:.12})".format_map(plan.categories) if plan.categories else None,
             "protocol": protocol_of({"protocol": plan.protocol}),
             "rule for overlaps": plan.reading.get("overlap"),
             "rule for instances": plan.reading.get("instances"),
         }
 
     def _title(self) -> str:
-        variant = self._first.plan.variant
-        return f"{super()._title()} ({variant})" if variant else super()._title()
+        plan = self._first.plan
+        variant = f" ({plan.variant})" if plan.variant else ""
+        return f"{super()._title()}{variant}{text(of_categories({'categories': plan.categories}))}"
 
     def _about(self) -> Iterator[str]:
         protocol = self._first.plan.protocol
         yield f"Protocol: {protocol_of({'protocol': protocol})}, {PROTOCOLS[protocol]}."
+
+    def _origin(self) -> str:
+        return UNPUBLISHED if self._first.plan.categories else super()._origin()
 
     def _published(self) -> list[Mapping[str, Any]]:
         protocol = self._first.plan.protocol

@@ -68,6 +68,8 @@ class ReferringJob(MethodJob):
     benchmark, data_root, split, split_by, overlap, instances, sentence: as of `car.data.open_referring`.
     protocol: "sentence", every sentence has an answer of its own, or "object", the sentences of an object have one.
     skip_empty: do not count images without mask proposals, as in the released code of the rivals.
+    categories: evaluate only targets of these categories, of the RefCOCO family; a list by name or path, as of
+        `car.data.read_categories`.
     """
 
     split_by: str | None = None
@@ -76,6 +78,7 @@ class ReferringJob(MethodJob):
     sentence: str = "sent"
     protocol: str = "sentence"
     skip_empty: bool = False
+    categories: str | Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

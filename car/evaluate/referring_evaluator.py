@@ -6,11 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from car.data import ReferringDataset, ReferringTruth, Target, find_referring, open_referring
+from car.data import (
+    OfCategories,
+    ReferringDataset,
+    ReferringTruth,
+    Target,
+    find_referring,
+    open_referring,
+    read_categories,
+)
+from car.data.of_categories import category_file
 from car.errors import InputError, MissingError
 from car.evaluate.evaluator import Outcome, drawn, reason, set_threads
 from car.evaluate.job import ReferringJob
-from car.evaluate.method import check_method, load, planned, prepare
+from car.evaluate.method import check_method, load, of_files, planned, prepare
 from car.evaluate.referring_plan import PROTOCOLS, ReferringPlan
 from car.evaluate.referring_record import Answer, ReferringRecord, TargetRecord
 from car.metrics.referring import overlap
@@ -28,13 +37,13 @@ class ReferringEvaluator:
         job: what to evaluate with what.
 
     Attributes:
-        dataset: the benchmark.
+        dataset: the benchmark, or of it the targets of `job.categories`.
         keys: its pictures, or those drawn by `job.limit`, sorted.
         plan: what is computed, whole.
 
     Raises:
-        InputError: an unknown benchmark, split, method, protocol, preset, model or setting, or one that the method or
-            the benchmark does not have.
+        InputError: an unknown benchmark, split, method, protocol, category, preset, model or setting, or one that the
+            method or the benchmark does not have.
         MissingError: data, weights or a package are not where they should be.
         CheckpointError: a file that is no CLIP checkpoint.
     """
@@ -42,13 +51,7 @@ class ReferringEvaluator:
     def __init__(self, job: ReferringJob) -> None:
         self.job = job
         check(job)
-        self.dataset: ReferringDataset = open_referring(
-            job.benchmark,
-            job.data_root,
-            split=job.split,
-            split_by=job.split_by,
-            **{k: getattr(job, k) for k in _READING},
-        )
+        self.dataset = opened(job)
         self.keys = drawn(self.dataset.keys, job.limit, job.seed)
         self.threads = set_threads(job.threads)
         self.referrer = load(job)
@@ -92,9 +95,23 @@ class ReferringEvaluator:
             protocol=job.protocol,
             skip_empty=job.skip_empty,
             reading={name: getattr(job, name) for name in _READING if name in choices},
+            categories={} if job.categories is None else of_files(str(category_file(job.categories))),
             threads=self.threads,
             **planned(job, self.dataset, self.keys, self.referrer),
         )
+
+
+def opened(job: ReferringJob) -> ReferringDataset:
+    """The benchmark of a job, with the targets that are asked for; raises as `ReferringEvaluator` does."""
+    names = None if job.categories is None else read_categories(job.categories)
+    dataset = open_referring(
+        job.benchmark,
+        job.data_root,
+        split=job.split,
+        split_by=job.split_by,
+        **{name: getattr(job, name) for name in _READING},
+    )
+    return dataset if names is None else OfCategories(dataset, names)
 
 
 def answer(

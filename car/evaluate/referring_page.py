@@ -8,7 +8,12 @@ from car.evaluate.page import setting, shortfall
 from car.evaluate.plan import flat
 from car.evaluate.referring_plan import PROTOCOLS
 
+UNPUBLISHED = "Published scores are of targets of all categories: none stands here."
 _SHOWN = 200
+_GROUPED = {
+    "InstAcc": " InstAcc: share of targets all of whose answers have IoU above 0.5.",
+    "ImgAcc": " ImgAcc: share of images all of whose answers have IoU above 0.5.",
+}
 
 
 def page(figures: Mapping[str, Any]) -> str:
@@ -18,7 +23,8 @@ def page(figures: Mapping[str, Any]) -> str:
     scored = "no result" if value is None else f"{per_cent(value, digits=2)} {main}"
     variant = f" ({text(plan['variant'])})" if plan["variant"] else ""
     sections = [
-        f"# {text(figures['benchmark'])} {text(figures['split'])}{variant}, {text(plan['method'])}: {scored}",
+        f"# {text(figures['benchmark'])} {text(figures['split'])}{variant}{text(of_categories(plan))}, "
+        f"{text(plan['method'])}: {scored}",
         coverage(figures),
         *_protocol(figures),
         "## Scores",
@@ -35,6 +41,15 @@ def page(figures: Mapping[str, Any]) -> str:
 def protocol_of(plan: Mapping[str, Any]) -> str:
     """The protocol of a plan in words."""
     return f"per {plan['protocol']}"
+
+
+def of_categories(plan: Mapping[str, Any]) -> str:
+    """The list of categories that a plan's targets are of, to stand after the split; empty where they are of all.
+
+    >>> of_categories({"categories": {"source": "coco-unseen.txt", "sha256": "0" * 64}})
+    ', categories of coco-unseen.txt'
+    """
+    return f", categories of {plan['categories']['source']}" if plan["categories"] else ""
 
 
 def coverage(figures: Mapping[str, Any]) -> str:
@@ -55,6 +70,11 @@ def _protocol(figures: Mapping[str, Any]) -> Iterator[str]:
         f"Protocol: {protocol_of(plan)}, {PROTOCOLS[plan['protocol']]}. Scores per sentence and per object are not "
         "comparable."
     )
+    if plan["categories"]:
+        yield (
+            f"Only targets whose annotated category is listed in {code(plan['categories']['source'])} are asked for; "
+            "images without one are left out."
+        )
     if images["without_proposals"]:
         became = "left out, as in the released code" if plan["skip_empty"] else "counted: nothing is found in them"
         yield f"Images without mask proposals: {count(images['without_proposals'])}, {became}."
@@ -85,12 +105,18 @@ def _scores(figures: Mapping[str, Any]) -> Iterator[str]:
             "by the rules of RefCOCO, where it always has 0."
         )
     else:
-        yield "oIoU: all intersections over all unions. mIoU: mean IoU. P@X: share of answers with IoU of at least X."
+        yield (
+            "oIoU: all intersections over all unions. mIoU: mean IoU. P@X: share of answers with IoU of at least X."
+            + "".join(said for name, said in _GROUPED.items() if name in figures["scores"])
+        )
 
 
 def _published(figures: Mapping[str, Any]) -> Iterator[str]:
     known, plan = figures["published_per_cent"], figures["plan"]
     yield "## Published"
+    if plan["categories"]:
+        yield UNPUBLISHED
+        return
     if not known:
         yield "No published scores of zero-shot methods are known for this split."
         return

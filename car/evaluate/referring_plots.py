@@ -11,7 +11,7 @@ import numpy as np
 
 from car.evaluate.markdown import per_cent
 from car.evaluate.plot_style import add_legend, figure_of, run_colours, write_figures
-from car.evaluate.referring_page import protocol_of
+from car.evaluate.referring_page import of_categories, protocol_of
 from car.evaluate.referring_statistics import ReferringStatistics, iou
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def precision_figure(runs: Mapping[str, ReferringStatistics]) -> "Figure":
     axes.set_xlabel("X")
     axes.set_ylabel(f"{'answers with a target' if plan.generalized else 'answers'} with IoU of at least X, per cent")
     means = ", ".join(per_cent(float(ious.mean()) if ious.size else None) for ious in map(ious_of, runs.values()))
-    title = f"{plan.benchmark} {plan.split}, {protocol_of({'protocol': plan.protocol})}: P@X (mean IoU {means})"
+    asked = f"{of_categories({'categories': plan.categories})},\n" if plan.categories else ", "
+    title = f"{plan.benchmark} {plan.split}{asked}{protocol_of({'protocol': plan.protocol})}: P@X (mean IoU {means})"
     figure.suptitle(title, fontsize=11)
     add_legend(figure, run_colours(runs))
     return figure

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from car.evaluate.expression_report import ExpressionReport
 from car.evaluate.figures import rounded, stage_seconds
 from car.evaluate.markdown import count, per_cent, within
-from car.evaluate.referring_page import page, protocol_of
+from car.evaluate.referring_page import of_categories, page, protocol_of
 from car.evaluate.referring_plan import ReferringPlan
-from car.evaluate.referring_published import published
+from car.evaluate.referring_published import Published, published
 from car.evaluate.referring_statistics import ReferringStatistics, main_measure
 from car.evaluate.report import stage_shares
 
@@ -46,7 +46,8 @@ class ReferringReport(ExpressionReport):
             return f"{values['benchmark']} {values['split']}: no result"
         scores = ", ".join(f"{name} {per_cent(value, digits=2)}" for name, value in values["scores"].items())
         return (
-            f"{values['benchmark']} {values['split']}, {plan['method']}, {protocol_of(plan)}: {scores}; "
+            f"{values['benchmark']} {values['split']}{of_categories(plan)}, {plan['method']}, {protocol_of(plan)}: "
+            f"{scores}; "
             f"{values['main']} {within(values['interval'])}"
         )
 
@@ -93,7 +94,7 @@ def figures(statistics: ReferringStatistics) -> dict[str, Any]:
         "main": main_measure(plan),
         "scores": scores(statistics),
         "interval": [rounded(end) for end in statistics.interval()],
-        "published_per_cent": [asdict_of(each) for each in published(plan.benchmark, plan.variant, plan.split)],
+        "published_per_cent": [asdict_of(each) for each in comparable(plan)],
         "problems": [
             {"image": key, "target": target, "problems": list(statistics.problems[key, target])}
             for key, target in sorted(statistics.problems)
@@ -110,11 +111,21 @@ def scores(statistics: ReferringStatistics) -> dict[str, float | None]:
     plain = statistics.scores()
     if not statistics.plan.generalized:
         found = {"mIoU": plain.miou, "oIoU": plain.oiou, **{f"P@{x}": plain.precision[x] for x in plain.precision}}
-        return {name: rounded(value) for name, value in found.items()}
+        return {name: rounded(value) for name, value in {**found, **grouped(statistics)}.items()}
     each = statistics.generalized()
     found = {"gIoU": each.giou, "cIoU": each.ciou, "N-acc": each.n_acc, "T-acc": each.t_acc}
     found |= {f"Pr@{x}": value for x, value in each.precision.items()}
     return {name: rounded(value) for name, value in {**found, "mIoU": plain.miou}.items()}
+
+
+def grouped(statistics: ReferringStatistics) -> dict[str, float]:
+    """Shares of instances and images that are right as a whole, where there are such groups of answers."""
+    plan = statistics.plan
+    if not plan.grouped:
+        return {}
+    scores = statistics.grouped()
+    by_instance = {"InstAcc": scores.inst_acc} if plan.protocol == "sentence" else {}
+    return {**by_instance, "ImgAcc": scores.img_acc}
 
 
 def seconds(statistics: ReferringStatistics) -> dict[str, Any]:
@@ -126,6 +137,11 @@ def seconds(statistics: ReferringStatistics) -> dict[str, Any]:
         "seconds_per_answer": round(stages["all"]["sum"] / answers, 6) if answers else None,
         "seconds_per_image": stages,
     }
+
+
+def comparable(plan: ReferringPlan) -> tuple[Published, ...]:
+    """Published results on what a run asks for; none where it asks for some categories alone."""
+    return () if plan.categories else published(plan.benchmark, plan.variant, plan.split)
 
 
 def asdict_of(each: Any) -> dict[str, Any]:

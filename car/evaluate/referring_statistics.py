@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from math import fsum, nan
 
 from car.evaluate.bootstrap import MeanBootstrap
@@ -10,9 +11,11 @@ from car.evaluate.referring_plan import ReferringPlan
 from car.evaluate.referring_record import ReferringRecord, TargetRecord
 from car.metrics.referring import (
     GeneralizedScores,
+    GroupedScores,
     Overlap,
     ReferringScores,
     generalized_scores,
+    grouped_scores,
     referring_scores,
 )
 
@@ -43,7 +46,7 @@ class ReferringTally:
 
 
 class ReferringStatistics(Counted):
-    """Sums over records; no record is kept, but 25 bytes per answer.
+    """Sums over records; no record is kept, but 25 bytes per answer, and 4 per target and per picture.
 
     Attributes:
         skipped: keys of the pictures that are left out, for they have no mask proposals.
@@ -61,6 +64,7 @@ class ReferringStatistics(Counted):
         self.without_proposals = self.targets = self.no_targets = self.nothing_found = self.failed_answers = 0
         self.problems: dict[tuple[str, str], tuple[str, ...]] = {}
         self._intersections, self._unions, self._flags = array("q"), array("q"), array("B")
+        self._answers_of_targets, self._targets_of_pictures = array("I"), array("I")
         self.main = MeanBootstrap()
 
     @property
@@ -81,6 +85,14 @@ class ReferringStatistics(Counted):
         """Scores by the rules of gRefCOCO."""
         return generalized_scores(self.overlaps())
 
+    def grouped(self) -> GroupedScores:
+        """How often all answers of a target, and of a picture, are right; pictures that are left out are in neither."""
+        overlaps, sizes = self.overlaps(), iter(self._answers_of_targets)
+        return grouped_scores(
+            [list(islice(overlaps, answers)) for answers in islice(sizes, targets)]
+            for targets in self._targets_of_pictures
+        )
+
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the main score over pictures; NaN with fewer than two."""
         return self.main.interval() if len(self.evaluated) - len(self.skipped) > 1 else (nan, nan)
@@ -93,6 +105,7 @@ class ReferringStatistics(Counted):
             self.skipped.add(record.key)
 
     def _add_answers(self, record: ReferringRecord) -> None:
+        self._targets_of_pictures.append(len(record.targets))
         for target in record.targets:
             self._add_target(record.key, target)
             for each in target.overlaps:
@@ -104,6 +117,7 @@ class ReferringStatistics(Counted):
 
     def _add_target(self, key: str, target: TargetRecord) -> None:
         self.targets += 1
+        self._answers_of_targets.append(len(target.answers))
         self.no_targets += target.no_target
         self.nothing_found += sum(not answer.found for answer in target.answers)
         self.failed_answers += sum(

@@ -18,6 +18,8 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """X of P@X in the RefCOCO family."""
 GENERALIZED_THRESHOLDS = (0.7, 0.8, 0.9)
 """X of Pr@X in gRefCOCO."""
+CORRECT = 0.5
+"""The IoU above which an expression counts as right in `grouped_scores`."""
 EMPTY_UNIONS: Mapping[str, float] = {"zero": 0.0, "one": 1.0}
 """The IoU of an empty prediction with an empty truth: "zero" in the code of Global-Local CLIP, HybridGL, TAS, CaR and
 ReLA; "one" where to find nothing in nothing is right, as DAVIS has it."""
@@ -212,6 +214,59 @@ def generalized_scores(overlaps: Iterable[Overlap]) -> GeneralizedScores:
         t_acc=_ratio(len(targeted) - wrongly_flagged, len(targeted)),
         precision={x: precision_at(targeted, x) for x in GENERALIZED_THRESHOLDS},
     )
+
+
+@dataclass(frozen=True)
+class GroupedScores:
+    """How often all expressions of an instance, or of an image, are right.
+
+    Attributes:
+        instances, images: how many were counted.
+        inst_acc: InstAcc, the share of instances all of whose expressions have IoU > `CORRECT`.
+        img_acc: ImgAcc, the share of images all of whose expressions, of all their instances, have IoU > `CORRECT`.
+    """
+
+    instances: int
+    images: int
+    inst_acc: float
+    img_acc: float
+
+
+def grouped_scores(images: Iterable[Iterable[Sequence[Overlap]]], *, empty_union: str = "zero") -> GroupedScores:
+    """Score instances and images by their worst expression: InstAcc and ImgAcc, which Prompt-RIS (CVPR 2024) reports.
+
+    This is our reading of the paper, of which there is no code: an instance is a target with its expressions, an image
+    is all its targets, and 0.5 has to be exceeded, for the paper counts an "IoU higher than" X. Only what is counted
+    whole belongs here: an instance with all its expressions, an image with all its instances. With one expression per
+    instance, InstAcc is the strict P@0.5.
+
+    Args:
+        images: of each image the instances, of each instance the overlaps of its expressions; gone through once.
+        empty_union: see `EMPTY_UNIONS`.
+
+    Raises:
+        InputError: an image without an instance, or an instance without an expression; or no such rule.
+
+    >>> right, exactly = Overlap(3, 4), Overlap(1, 2)
+    >>> grouped_scores([[[right, right], [right, exactly]], [[right]]])
+    GroupedScores(instances=3, images=2, inst_acc=0.6666666666666666, img_acc=0.5)
+    """
+    instances = right_instances = counted = right_images = 0
+    for image in images:
+        rights = [_all_right(instance, empty_union) for instance in image]
+        if not rights:
+            raise InputError("Expected every image to have at least one instance.")
+        instances += len(rights)
+        right_instances += sum(rights)
+        counted += 1
+        right_images += all(rights)
+    return GroupedScores(instances, counted, _ratio(right_instances, instances), _ratio(right_images, counted))
+
+
+def _all_right(overlaps: Sequence[Overlap], empty_union: str) -> bool:
+    if not overlaps:
+        raise InputError("Expected every instance to have at least one expression.")
+    return all(each.iou(empty_union) > CORRECT for each in overlaps)
 
 
 def _ratio(part: float, whole: float) -> float:

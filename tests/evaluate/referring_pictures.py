@@ -19,6 +19,16 @@ def key(index: int) -> str:
     return f"COCO_train2014_{index:012}"
 
 
+def write_categories(root: Path, *names: str) -> None:
+    """Has the objects of `write_refcoco` be of these categories, in turn."""
+    path = root / "refcoco/instances.json"
+    data = json.loads(path.read_text())
+    data["categories"] = [{"supercategory": name, "id": id, "name": name} for id, name in enumerate(names)]
+    for number, each in enumerate(data["annotations"]):
+        each["category_id"] = number % len(names)
+    path.write_text(json.dumps(data))
+
+
 def write_refcoco(root: Path, count: int) -> Path:
     """RefCOCO of the first scenes, whose objects are their boxes, with the scenes' masks as proposals in `masks`.
 

@@ -207,6 +207,10 @@ def test_settings_of_one_method_alone_are_not_differences():
         ({"split": "testB"}, "its split is testB, not testA"),
         ({"variant": "google"}, "its variant is google, not unc"),
         ({"protocol": "object"}, "its protocol is per object, not per sentence"),
+        (
+            {"categories": {"source": "mine.txt", "sha256": "0123456789abcdef" * 4}},
+            "its list of categories is mine.txt (0123456789ab), not None",
+        ),
         ({"reading": {"overlap": "exactly-one"}}, "its rule for overlaps is exactly-one, not union"),
         (
             {"reading": {"overlap": "union", "instances": "merged"}, "split": "val"},
@@ -236,6 +240,17 @@ def test_runs_over_other_data_are_refused():
         InputError, match=r"'b' has \d+ answers for '004', 'a' has \d+: they are runs over different data"
     ):
         comparison_of({"a": counted(1), "b": other})
+
+
+def test_runs_over_the_same_categories_can_be_compared():
+    keys, records = shaped(1)
+    plan = plan_of(keys, categories={"source": "coco-seen.txt", "sha256": "ab" * 32})
+    run = ReferringStatistics.of(plan, keys, records)
+    page = comparison_of({"a": run, "b": run}).page
+    assert page.splitlines()[0] == "# refcoco testA (unc), categories of coco-seen.txt: 2 runs"
+    assert {"InstAcc", "ImgAcc"} <= set(cells_of(page, "b"))
+    assert "published" not in page
+    assert "Published scores are of targets of all categories" in page
 
 
 def test_one_run_cannot_be_compared():

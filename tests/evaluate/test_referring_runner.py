@@ -13,7 +13,7 @@ from car.evaluate.expression_report import FILES
 from car.evaluate.referring_evaluator import ReferringEvaluator
 from car.referring.load import load_referrer
 from car.referring.proposals import FolderOfMasks, MaskProposals
-from tests.evaluate.referring_pictures import BLANK, IMAGES, key, write_refcoco
+from tests.evaluate.referring_pictures import BLANK, IMAGES, key, write_categories, write_refcoco
 
 PICTURES = 4
 REPORT = set(FILES) - {"timing.json"}
@@ -67,6 +67,13 @@ def test_a_run_counts_what_the_method_answers(root, whole):
     assert figures["scores"]["P@0.5"] == pytest.approx(np.mean(np.array(ious) >= 0.5), abs=1e-9)
     low, high = figures["interval"]
     assert low <= figures["scores"]["mIoU"] <= high
+    rights = [
+        [[2 * said.intersection > said.union for said in kept.answers] for kept in record.targets]
+        for record in records.values()
+    ]
+    instances = [all(each) for image in rights for each in image]
+    assert 0 < figures["scores"]["InstAcc"] == pytest.approx(np.mean(instances), abs=1e-9)
+    assert figures["scores"]["ImgAcc"] == pytest.approx(np.mean([all(map(all, image)) for image in rights]), abs=1e-9)
 
 
 def test_a_blank_sentence_fails_and_is_named(whole):
@@ -144,6 +151,29 @@ def test_other_masks_of_the_same_name_are_another_plan(root, whole, tmp_path):
     assert other.proposals["sha256"] != same.proposals["sha256"]
 
 
+def test_only_targets_of_some_categories_are_asked_for_and_answered_as_ever(tmp_path):
+    root = write_refcoco(tmp_path / "refer", 3)
+    write_categories(root, "person", "dog", "cat", "bus")
+    whole = run(job(root), tmp_path / "whole")
+    (tmp_path / "mine.txt").write_text("# of four\ndog\nbus\n")
+    report = run(job(root, categories=tmp_path / "mine.txt"), tmp_path / "some")
+    some = {record.key: record for record in RunDirectory(tmp_path / "some").records()}
+    wanted = {}
+    for record in RunDirectory(tmp_path / "whole").records():
+        # Reference i is of annotation i, whose category is the one in turn.
+        if kept := tuple(each for each in record.targets if int(each.id) % 2 == 0):
+            wanted[record.key] = kept
+    assert {name: record.targets for name, record in some.items()} == wanted
+    assert 0 < report.figures["targets"]["counted"] < whole.figures["targets"]["counted"]
+    assert report.figures["plan"]["categories"]["source"] == "mine.txt"
+    assert report.figures["published_per_cent"] == []
+    with pytest.raises(InputError, match=r"categories.source is 'mine.txt' there, None here"):
+        run(job(root), tmp_path / "some")
+    (tmp_path / "mine.txt").write_text("dog\n")
+    with pytest.raises(InputError, match=r"categories.sha256 is"):
+        run(job(root, categories=tmp_path / "mine.txt"), tmp_path / "some")
+
+
 def test_a_bad_picture_is_told(tmp_path):
     root = write_refcoco(tmp_path / "refer", 2)
     (root / IMAGES / f"{key(1)}.jpg").write_bytes(b"")
@@ -163,6 +193,8 @@ def test_a_bad_picture_is_told(tmp_path):
         ({"benchmark": "ref-davis17"}, "video"),
         ({"method": "hybrid"}, "No method 'hybrid'"),
         ({"overlap": "none"}, "overlap"),
+        ({"categories": "coco-sen"}, "No list of categories 'coco-sen'. Did you mean 'coco-seen'"),
+        ({"categories": "coco-unseen"}, "refcoco has no category 'airplane'"),
     ],
 )
 def test_what_does_not_fit_is_refused(root, changes, told):

@@ -68,6 +68,56 @@ def test_scores_are_those_of_brute_force(seed, skip):
         assert scores[f"P@{x}"] == pytest.approx(sum(value >= x for value in ious) / len(ious), abs=1e-9)
 
 
+@given(st.integers(0, 1000), st.booleans())
+def test_instances_and_images_are_right_where_all_of_their_answers_are(seed, skip):
+    keys, records = made(seed, count=30)
+    # Most made answers are wrong, and then hardly an image is right as a whole.
+    better = [
+        replace(record, targets=tuple(replace(each, answers=tuple(map(improved, each.answers))) for each in of))
+        for record in records
+        for of in [record.targets]
+    ]
+    failed = replace(better[0], targets=(), proposals=None, error="bad")
+    statistics = ReferringStatistics.of(plan_of(keys, skip_empty=skip), keys, [failed, *better[1:]])
+    scores = ReferringReport.of(statistics).figures["scores"]
+    counted = [record for record in better[1:] if not (skip and record.proposals == 0)]
+    rights = [[[2 * a.intersection > a.union for a in each.answers] for each in record.targets] for record in counted]
+    if not rights:
+        assert (scores["InstAcc"], scores["ImgAcc"]) == (None, None)
+        return
+    instances = [all(each) for image in rights for each in image]
+    assert scores["InstAcc"] == pytest.approx(sum(instances) / len(instances), abs=1e-9)
+    assert scores["ImgAcc"] == pytest.approx(sum(all(map(all, image)) for image in rights) / len(rights), abs=1e-9)
+    assert list(scores)[-2:] == ["InstAcc", "ImgAcc"]
+
+
+def improved(answer):
+    return replace(answer, intersection=answer.union - answer.intersection // 3) if answer.intersection else answer
+
+
+@pytest.mark.parametrize(
+    ("changes", "there"),
+    [
+        ({}, {"InstAcc", "ImgAcc"}),
+        ({"benchmark": "refcocog"}, {"InstAcc", "ImgAcc"}),
+        ({"protocol": "object"}, {"ImgAcc"}),
+        ({"benchmark": "phrasecut"}, set()),
+        ({"benchmark": "grefcoco"}, set()),
+    ],
+)
+def test_groups_are_scored_where_they_have_several_answers(changes, there):
+    keys, records = made(3)
+    single = [
+        replace(record, targets=tuple(replace(each, answers=each.answers[:1]) for each in record.targets))
+        for record in records
+    ]
+    report = ReferringReport.of(ReferringStatistics.of(plan_of(keys, **changes), keys, single))
+    assert {"InstAcc", "ImgAcc"} & set(report.figures["scores"]) == there
+    for name in ("InstAcc", "ImgAcc"):
+        assert (f"{name}: share of" in report.page) == (f"| {name} |" in report.page) == (name in there)
+        assert (f"{name} " in report.summary) == (name in there)
+
+
 @given(st.integers(0, 1000))
 def test_generalized_scores_are_those_of_brute_force(seed):
     keys, records = made(seed, generalized=True)
@@ -106,6 +156,9 @@ def test_records_and_plans_survive_their_lines():
     for line in ("{}", "[1]", '{"key": "a", "targets": 3}', "{"):
         with pytest.raises(InputError, match="Expected a line of referring records"):
             ReferringRecord.from_line(line)
+    before = plan_of(keys).to_dict()
+    del before["categories"]
+    assert plan_from(before) == plan_of(keys), "plans of runs that knew of no categories stay what they were"
     with pytest.raises(InputError, match="not the plan"):
         plan_from({"kind": "referring"})
 
@@ -131,3 +184,15 @@ def test_published_scores_stand_beside_ours():
     assert "published: CaR" not in report.summary
     assert "published: HybridGL" in report.summary
     assert published("refcoco", "google", "val") == ()
+
+
+def test_published_scores_do_not_stand_beside_those_of_some_categories():
+    keys, records = made(1)
+    some = {"source": "coco-unseen.txt", "sha256": "0" * 64}
+    report = ReferringReport.of(ReferringStatistics.of(plan_of(keys, categories=some), keys, records))
+    assert report.figures["published_per_cent"] == []
+    assert "published" not in report.summary
+    assert report.summary.startswith("refcoco testA, categories of coco-unseen.txt, hybridgl, per sentence: mIoU ")
+    assert report.page.startswith("# refcoco testA (unc), categories of coco-unseen.txt, hybridgl: ")
+    assert "is listed in `coco-unseen.txt`" in report.page
+    assert "HybridGL" not in report.page

@@ -16,6 +16,7 @@ from car.metrics.referring import (
     THRESHOLDS,
     Overlap,
     generalized_scores,
+    grouped_scores,
     overlap,
     precision_at,
     referring_scores,
@@ -150,6 +151,36 @@ def test_the_rule_for_empty_unions_has_a_name():
         referring_scores(samples, empty_union="skip")
 
 
+@given(st.lists(st.lists(several, min_size=1, max_size=4), min_size=1, max_size=6), st.randoms())
+def test_groups_are_right_where_their_worst_expression_is(images, generator: random.Random):
+    def worst(group):
+        return min(Fraction(each.intersection, each.union) if each.union else Fraction(0) for each in group)
+
+    instances = [instance for image in images for instance in image]
+    scores = grouped_scores(images)
+    assert (scores.instances, scores.images) == (len(instances), len(images))
+    assert scores.inst_acc == sum(worst(each) > Fraction(1, 2) for each in instances) / len(instances)
+    assert scores.img_acc == sum(min(map(worst, each)) > Fraction(1, 2) for each in images) / len(images)
+    assert grouped_scores(iter(generator.sample(images, len(images)))) == scores
+
+
+@given(several)
+def test_with_one_expression_each_instances_are_the_strict_precision(samples):
+    strict = referring_scores(samples).strict_precision[0.5]
+    assert grouped_scores([[each] for each in samples] for _ in range(1)).inst_acc == strict
+    assert grouped_scores([[each]] for each in samples).img_acc == strict
+
+
+def test_groups_by_hand():
+    right, exactly, empty = Overlap(51, 100), Overlap(50, 100), Overlap(0, 0)
+    scores = grouped_scores([[[right, right], [right]], [[right, exactly], [right]], [[empty]]])
+    assert (scores.inst_acc, scores.img_acc) == (3 / 5, 1 / 3)
+    assert grouped_scores([[[empty]]], empty_union="one").img_acc == 1.0
+    for nothing in ([[]], [[[right], []]]):
+        with pytest.raises(InputError, match="to have at least one"):
+            grouped_scores(nothing)
+
+
 @pytest.mark.filterwarnings("error")
 def test_nothing_has_no_score():
     referring, generalized = referring_scores([]), generalized_scores([])
@@ -158,6 +189,8 @@ def test_nothing_has_no_score():
     assert np.isnan([*values, *generalized.precision.values()]).all()
     assert referring.expressions == generalized.expressions == generalized.no_targets == 0
     assert isnan(precision_at([], 0.5))
+    assert isnan(grouped_scores([]).inst_acc)
+    assert isnan(grouped_scores([]).img_acc)
 
 
 def test_only_expressions_without_a_target():
