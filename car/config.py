@@ -56,9 +56,10 @@ class Config:
     crf_iterations, crf_sxy_gaussian, crf_compat_gaussian, crf_sxy_bilateral, crf_srgb, crf_compat_bilateral: the dense
         CRF's iterations, and deviations (pixels, grey levels) and weights of its two kernels.
     background_factor: the background's probability is (1 - max_c y_c) to this power.
-    sam: where mask proposals to merge come from: "regions", "sam_vit_b", "sam_vit_l", "sam_vit_h", a checkpoint, or a
-        JSON file of COCO RLE masks; None merges nothing.
-    sam_settings: fields of `car.refine.sam.SamSettings`, how segment-anything's automatic masks are made.
+    sam: where mask proposals to merge come from: "mini", "sam_vit_b", "sam_vit_l", "sam_vit_h", a checkpoint,
+        "regions", or a JSON file of COCO RLE masks; None merges nothing.
+    sam_settings: fields of `car.refine.sam.SamSettings` that differ from what the model is asked by default; how
+        segment-anything's automatic masks are made.
     phi_iom: mask proposals with a larger IoM with a mask are merged; in [0, 1].
     phi_iou: their union replaces the mask if their IoU is larger; in [0, 1].
     min_pred_threshold: a mask proposal that covers a smaller share of a mask has no credit for lying in it; in [0, 1].

@@ -1,10 +1,12 @@
 """Models and a configuration, ready to turn images and queries into masks."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from car.config import Config, resolve
 from car.device import choose_device, choose_dtype
@@ -12,7 +14,7 @@ from car.errors import InputError
 from car.io import ImageSource, read_image
 from car.prepared import PreparedImage
 from car.queries import Query, clean_synonyms
-from car.refine.sam import MaskProposer, SamSettings, load_mask_proposer
+from car.refine.sam import MaskProposer, SamProposer, default_settings, load_mask_proposer
 from car.result import Segmentation
 from car.vlm.model import CLIP
 from car.vlm.registry import load_model_set
@@ -63,8 +65,14 @@ class Segmenter:
                 config.sam,
                 proposer.device,
                 weights_dir=None if weights_dir is None else Path(weights_dir),
-                settings=SamSettings(**config.sam_settings),
+                settings=replace(default_settings(config.sam), **config.sam_settings),
             )
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks at work, by role: "proposer", "classifier", and where SAM makes mask proposals, "sam"."""
+        found: dict[str, nn.Module] = {"proposer": self.proposer, "classifier": self.classifier}
+        return found | ({"sam": self.mask_proposer.model} if isinstance(self.mask_proposer, SamProposer) else {})
 
     def segment(self, image: ImageSource, queries: str | Sequence[Query]) -> Segmentation:
         """Segment one image by text.

@@ -1,4 +1,6 @@
+import dataclasses
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from car.errors import InputError
 from car.export import to_json
 from car.prepared import resized, shrink
 from car.queries import clean_queries
+from car.refine.sam import MINI_SETTINGS
 from tests.models import random_resnet, random_vit
 
 
@@ -237,6 +240,21 @@ def test_regions_by_iom_keep_labels_disjoint_and_present(segmenter, picture):
     result = merging.segment(picture, ["cat", "dog", "unicorn"])
     assert set(np.unique(result.labels)) <= {0, 1, 2}
     assert "sam" in result.seconds
+
+
+@pytest.mark.skipif(find_spec("segment_anything") is None, reason="the extra [sam] is not installed")
+def test_the_small_sam_is_asked_what_suits_it_but_for_what_is_given(segmenter, picture):
+    asked = {}
+    for given in ({}, {"points_per_side": 2, "pred_iou_thresh": 0.0}):
+        config = segmenter.config.replace(sam="mini", sam_settings=given)
+        merging = car.Segmenter(segmenter.proposer, segmenter.classifier, config)
+        asked[len(given)] = merging.mask_proposer.settings
+    assert asked[0] == MINI_SETTINGS
+    assert list(merging.networks) == ["proposer", "classifier", "sam"]
+    assert asked[2] == dataclasses.replace(MINI_SETTINGS, points_per_side=2, pred_iou_thresh=0.0)
+    result = merging.segment(picture, ["cat", "dog", "unicorn"])
+    assert set(np.unique(result.labels)) <= {0, 1, 2}
+    assert result.seconds["sam"] > 0
 
 
 def test_masks_of_a_file_are_merged_at_any_working_size(segmenter, picture, tmp_path):

@@ -37,7 +37,7 @@ SETTINGS = (
     click.option("--proposer", help="caa (gradCAM + attention affinity), gradcam, dense or maskclip."),
     click.option("--view", help="How the classifier sees a prompted image: squash, crop or pad."),
     click.option("--crf", help="lattice, pydensecrf or none."),
-    click.option("--sam", help="Merge mask proposals: regions, sam_vit_b, sam_vit_l, sam_vit_h, or a file."),
+    click.option("--sam", help="Merge mask proposals: mini (the embedded SAM), sam_vit_b|l|h, regions, or a file."),
     click.option("--max-side", type=int, help="Longest side in pixels that is worked on."),
     click.option("--keep-best/--allow-empty", default=None, help="Whether the best query stays when all would go."),
     click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any other setting, in YAML."),

@@ -142,7 +142,7 @@ class Evaluator:
             preset=preset,
             published=dict(about.get("published", {})),
             model=segmenter.name,
-            weights={"proposer": weights_hash(proposer), "classifier": weights_hash(segmenter.classifier)},
+            weights={role: weights_hash(network) for role, network in segmenter.networks.items()},
             device=proposer.device.type,
             dtype=str(proposer.dtype).removeprefix("torch."),
             threads=self.threads,

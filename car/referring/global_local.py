@@ -75,7 +75,7 @@ class GlobalLocal:
 
     Args:
         clip: with a ViT or a ResNet; the published results are of ViT-B/32 and RN50.
-        proposals: where mask proposals come from; "regions" by default.
+        proposals: where mask proposals come from; `ProposalSource()` by default.
         settings: see `GlobalLocalSettings`.
         parse: finds the noun phrase of an expression.
 

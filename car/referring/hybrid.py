@@ -78,7 +78,7 @@ class HybridGL:
 
     Args:
         clip: with a ViT; the published results are of ViT-B/16.
-        proposals: where mask proposals come from; "regions" by default.
+        proposals: where mask proposals come from; `ProposalSource()` by default.
         settings: see `HybridSettings`.
         parse: what parses expressions.
 

@@ -19,10 +19,11 @@ from car.device import choose_device
 from car.errors import InputError, MissingError
 from car.export import dumps, write_atomically
 from car.io import ImageSource
+from car.referring.defaults import DEFAULT_PROPOSALS
 from car.refine.mask_files import FileProposer
 from car.refine.regions import RegionProposer
-from car.refine.sam import MaskProposer, SamProposer, SamSettings, load_mask_proposer
-from car.refine.sam_checkpoint import WEIGHTS, locate
+from car.refine.sam import MaskProposer, SamProposer, SamSettings, default_settings, load_mask_proposer
+from car.refine.sam_checkpoint import MINI, WEIGHTS, find_weights
 
 log = logging.getLogger(__name__)
 
@@ -134,11 +135,11 @@ class ProposalSource:
     anew. SAM is loaded once an image comes that is not known yet.
 
     Args:
-        spec: "regions"; "sam_vit_b", "sam_vit_l", "sam_vit_h", ... or a file of SAM weights; the run-length masks of
-            one image (.json), or a folder of such files, each with the stem of its image; or a SAM model, or any
-            callable that gives masks.
+        spec: "regions"; "mini", "sam_vit_b", "sam_vit_l", "sam_vit_h", ... or a file of SAM weights; the run-length
+            masks of one image (.json), or a folder of such files, each with the stem of its image; or a SAM model, or
+            any callable that gives masks.
         device, weights_dir: see `car.refine.sam.SamProposer`.
-        settings: what SAM is asked.
+        settings: what SAM is asked; by default `REFCOCO_SAM`, and of "mini" what suits it.
         keep: keep proposals on disk, in `proposals_folder()`.
 
     Raises:
@@ -149,18 +150,20 @@ class ProposalSource:
 
     def __init__(
         self,
-        spec: Any = "regions",
+        spec: Any = DEFAULT_PROPOSALS,
         *,
         device: Any = "auto",
         weights_dir: str | Path | None = None,
-        settings: SamSettings = REFCOCO_SAM,
+        settings: SamSettings | None = None,
         keep: bool = True,
     ) -> None:
         named = isinstance(spec, str | Path)
         self.name = str(spec) if named else "custom"
         self.keep = keep
         self._proposer: MaskProposer | FolderOfMasks
-        if named and (str(spec) in WEIGHTS or Path(spec).suffix.lower() in _WEIGHTS_SUFFIXES):
+        if settings is None:
+            settings = default_settings(spec) if self.name == MINI else REFCOCO_SAM
+        if named and (str(spec) in (MINI, *WEIGHTS) or Path(spec).suffix.lower() in _WEIGHTS_SUFFIXES):
             self._proposer = LazySam(spec, choose_device(device), weights_dir, settings)
         elif named and str(spec) != "regions" and Path(spec).is_dir():
             self._proposer = FolderOfMasks(Path(spec))
@@ -219,7 +222,7 @@ class LazySam:
     ) -> None:
         self.device, self.settings = device, settings
         self._published = WEIGHTS.get(str(source))
-        self.path = Path(source) if self._published is None else locate(self._published, weights_dir)
+        self.path = find_weights(source, weights_dir)
         if not self.path.is_file():
             raise InputError(f"There is no file {str(self.path)!r} to take SAM's weights from.")
 

@@ -83,7 +83,7 @@ class TAS:
 
     Args:
         clip: any; the published results are of ViT-B/32.
-        proposals: where mask proposals come from; "regions" by default.
+        proposals: where mask proposals come from; `ProposalSource()` by default.
         captions: where captions come from; the built-in captioner with this CLIP by default, BLIP-2 in the paper.
         settings: see `TASSettings`.
         parse: what parses expressions.

@@ -36,7 +36,8 @@ class SamSettings:
     """Automatic mask generation of segment-anything; the defaults are those of CaR.
 
     points_per_side: points asked along each side of the image.
-    points_per_batch: points asked at once; fewer need less memory. Lowered by itself for images over a megapixel.
+    points_per_batch: points asked at once; fewer need less memory. Lowered by itself for images over a megapixel, and
+        on a CPU, which is faster with few.
     pred_iou_thresh: least quality the model predicts of a mask, in [0, 1].
     stability_score_thresh: least IoU of the masks that a lower and a higher cutoff give, in [0, 1].
     stability_score_offset: how far those two cutoffs are from the mask's own.
@@ -72,6 +73,10 @@ class SamSettings:
 
 CAR_SETTINGS = SamSettings()
 """What CaR asks of segment-anything."""
+MINI_SETTINGS = SamSettings(points_per_side=12, pred_iou_thresh=0.7, stability_score_thresh=0.8)
+"""What is asked of the small SAM: it sees 256 pixels, where more points meet the same things again."""
+_CPU_POINTS = 4
+"""A CPU is asked this many points at once at most: its caches hold no more, and 64 take twice the time."""
 _BATCHED_PIXELS = 2**20
 """Larger images are asked fewer points at once, for the masks of a batch are held at the size of the image."""
 
@@ -80,11 +85,13 @@ class SamProposer:
     """Automatic masks of segment-anything, or of HQ-SAM.
 
     Args:
-        source: "sam_vit_b", "sam_vit_l", "sam_vit_h", "sam_hq_vit_b", ...; a checkpoint file; or a model made with one
-            of the two packages, which stays on the device it is on.
+        source: "mini" (the small one that comes with the package), "sam_vit_b", "sam_vit_l", "sam_vit_h",
+            "sam_hq_vit_b", ...; a checkpoint file; or a model made with one of the two packages, which stays on the
+            device it is on.
         device: where a model from a checkpoint runs; "auto" takes CUDA where it is.
         weights_dir: where named checkpoints are kept; default $CAR_CACHE, else ~/.cache/clip.
-        settings: which masks are asked for and which are good enough.
+        settings: which masks are asked for and which are good enough; by default what suits the source, see
+            `default_settings`.
 
     Raises:
         InputError: neither of these.
@@ -98,7 +105,7 @@ class SamProposer:
         *,
         device: Any = "auto",
         weights_dir: str | Path | None = None,
-        settings: SamSettings = CAR_SETTINGS,
+        settings: SamSettings | None = None,
     ) -> None:
         from car.device import choose_device
         from car.refine.sam_checkpoint import import_package, load_sam
@@ -112,23 +119,39 @@ class SamProposer:
         package = import_package(
             "segment_anything_hq" if hasattr(model.mask_decoder, "hf_token") else "segment_anything"
         )
-        self.settings = settings
-        self._generator = package.SamAutomaticMaskGenerator(model, **asdict(settings))
+        self.settings = default_settings(source) if settings is None else settings
+        self._generator = package.SamAutomaticMaskGenerator(model, **asdict(self.settings))
+
+    @property
+    def model(self) -> Any:
+        """The network that is asked."""
+        return self._generator.predictor.model
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Mask proposals (M, H, W) bool for an image (H, W, 3) uint8 RGB, the best first."""
         height, width = image.shape[:2]
-        side = self._generator.predictor.model.image_encoder.img_size
+        side = self.model.image_encoder.img_size
         if min(height, width) * side / max(height, width) < 0.5:
             log.warning("SAM finds no masks in an image as narrow as %d x %d pixels.", width, height)
             return np.zeros((0, height, width), bool)
-        share = max(1.0, height * width / _BATCHED_PIXELS)
-        self._generator.points_per_batch = max(1, int(self.settings.points_per_batch / share))
+        self._generator.points_per_batch = self._points_at_once(height * width)
         found = self._generator.generate(image)
         masks = np.zeros((len(found), height, width), bool)
         for mask, record in zip(masks, found, strict=True):
             mask[:] = record["segmentation"]
         return masks
+
+    def _points_at_once(self, pixels: int) -> int:
+        """How many, for an image of so many pixels."""
+        most = int(self.settings.points_per_batch / max(1.0, pixels / _BATCHED_PIXELS))
+        return max(1, min(most, _CPU_POINTS) if self._generator.predictor.device.type == "cpu" else most)
+
+
+def default_settings(source: Any) -> SamSettings:
+    """What is asked of a model by default: `MINI_SETTINGS` of "mini", `CAR_SETTINGS` of every other."""
+    from car.refine.sam_checkpoint import MINI
+
+    return MINI_SETTINGS if isinstance(source, str | Path) and str(source) == MINI else CAR_SETTINGS
 
 
 def load_mask_proposer(
@@ -136,13 +159,13 @@ def load_mask_proposer(
     device: Any = "auto",
     *,
     weights_dir: str | Path | None = None,
-    settings: SamSettings = CAR_SETTINGS,
+    settings: SamSettings | None = None,
 ) -> MaskProposer:
     """The mask proposer that is meant.
 
     Args:
-        spec: "regions"; a name or file of SAM weights (.pth, .pt, .safetensors), or a SAM model; a file of run-length
-            masks (.json); or any callable, which is returned as it is.
+        spec: "regions"; "mini"; a name or file of SAM weights (.pth, .pt, .safetensors), or a SAM model; a file of
+            run-length masks (.json); or any callable, which is returned as it is.
         device, weights_dir, settings: see `SamProposer`.
 
     Raises:
@@ -165,13 +188,13 @@ def load_mask_proposer(
         from car.refine.mask_files import FileProposer
 
         return FileProposer(spec)
-    from car.refine.sam_checkpoint import WEIGHTS
+    from car.refine.sam_checkpoint import MINI, WEIGHTS
 
-    if str(spec) in WEIGHTS or suffix in _WEIGHTS_SUFFIXES:
+    if str(spec) in (MINI, *WEIGHTS) or suffix in _WEIGHTS_SUFFIXES:
         return SamProposer(spec, device=device, weights_dir=weights_dir, settings=settings)
-    close = difflib.get_close_matches(str(spec).lower(), ["regions", *WEIGHTS], n=1)
+    close = difflib.get_close_matches(str(spec).lower(), ["regions", MINI, *WEIGHTS], n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise InputError(
-        f"Unknown mask proposer {str(spec)!r}.{hint} Available: regions, {', '.join(WEIGHTS)}, "
+        f"Unknown mask proposer {str(spec)!r}.{hint} Available: regions, {', '.join([MINI, *WEIGHTS])}, "
         "a file of SAM weights (.pth, .pt, .safetensors) or of run-length masks (.json)."
     )

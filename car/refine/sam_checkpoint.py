@@ -1,6 +1,7 @@
 """Segment-anything checkpoints: which files there are, and models built to fit whatever a file holds."""
 
 import importlib
+import importlib.util
 import logging
 from collections.abc import Mapping
 from functools import partial
@@ -43,13 +44,16 @@ _PUBLISHED = (
 # fmt: on
 WEIGHTS = {download.name: download for download in _PUBLISHED}
 """Published checkpoints by name. Those whose SHA-256 we do not know are used where they are, but not downloaded."""
+MINI = "mini"
+"""The name of the small SAM that comes with the package."""
+MINI_WEIGHTS = Path(__file__).parent / "mini_sam.safetensors"
 
 
 def load_sam(source: str | Path, weights_dir: str | Path | None = None) -> torch.nn.Module:
     """Load a checkpoint of SAM's ViT architecture, of any size, or of HQ-SAM; on the CPU, in float32.
 
     Args:
-        source: a name out of `WEIGHTS`, or a file.
+        source: "mini", a name out of `WEIGHTS`, or a file.
         weights_dir: where named checkpoints are kept; default $CAR_CACHE, else ~/.cache/clip.
 
     Raises:
@@ -57,12 +61,7 @@ def load_sam(source: str | Path, weights_dir: str | Path | None = None) -> torch
         MissingError: the weights of that name, or the package the model needs, are not here.
         CheckpointError: the file is damaged or holds something else.
     """
-    if str(source) in WEIGHTS:
-        import_package("segment_anything_hq" if str(source).startswith("sam_hq") else "segment_anything")
-        path = locate(WEIGHTS[str(source)], weights_dir)
-    else:
-        path = Path(source)
-    state = read_state_dict(path)
+    state = read_state_dict(path := find_weights(source, weights_dir))
     package = import_package("segment_anything_hq" if "mask_decoder.hf_token.weight" in state else "segment_anything")
     try:
         model = build(state, package)
@@ -71,6 +70,29 @@ def load_sam(source: str | Path, weights_dir: str | Path | None = None) -> torch
         reason = f"{error} is not in it" if isinstance(error, KeyError) else " ".join(str(error).split())[:160]
         raise CheckpointError(f"{str(path)!r} is no checkpoint of SAM or HQ-SAM with a ViT: {reason}.") from error
     return model.eval().requires_grad_(False)
+
+
+def find_weights(source: str | Path, weights_dir: str | Path | None = None) -> Path:
+    """The file of a SAM's weights: what a name means, once it is known that its package is here; or the path given.
+
+    Raises:
+        MissingError: the weights of that name, or the package the model needs, are not here.
+        CheckpointError: the file is not the one of that name.
+    """
+    if str(source) != MINI and str(source) not in WEIGHTS:
+        return Path(source)
+    require_package("segment_anything_hq" if str(source).startswith("sam_hq") else "segment_anything")
+    return embedded() if str(source) == MINI else locate(WEIGHTS[str(source)], weights_dir)
+
+
+def embedded() -> Path:
+    """The file of the small SAM; raises MissingError where the package came without it."""
+    if MINI_WEIGHTS.is_file():
+        return MINI_WEIGHTS
+    raise MissingError(
+        f"This installation comes without the small SAM ({MINI_WEIGHTS.name}). Use `--sam regions` (`--proposals "
+        "regions`), which needs no weights, or a file of SAM weights."
+    )
 
 
 def locate(weights: Download, weights_dir: str | Path | None = None) -> Path:
@@ -87,6 +109,12 @@ def locate(weights: Download, weights_dir: str | Path | None = None) -> Path:
         f"The weights of {weights.name} are not here and cannot be downloaded. Put {weights.url} into {path.parent} "
         f"as {path.name}, or use `--sam regions`, which needs no download."
     )
+
+
+def require_package(name: str) -> None:
+    """Raise MissingError where `segment_anything` or `segment_anything_hq` is not installed; nothing is imported."""
+    if importlib.util.find_spec(name) is None:
+        raise MissingError(f"The package {name} is not installed; run: {_PIP[name]}")
 
 
 def import_package(name: str) -> ModuleType:

@@ -136,10 +136,7 @@ class FilmRun:
                 "queries": self.track.queries,
                 "video": vars(video.settings),
                 "model": segmenter.name,
-                "weights": {
-                    "proposer": weights_hash(segmenter.proposer),
-                    "classifier": weights_hash(segmenter.classifier),
-                },
+                "weights": {role: weights_hash(network) for role, network in segmenter.networks.items()},
                 "config": segmenter.config.to_dict(),
                 "overlay_fps": self.fps if self.overlay else None,
             }

@@ -4,16 +4,16 @@ import hashlib
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from car.vlm.model import CLIP
 
 _VISUAL = "visual."
 
 
-def weights_hash(clip: CLIP) -> str:
+def weights_hash(model: nn.Module) -> str:
     """SHA-256, hexadecimal, over names, types, shapes and values of all parameters, as loaded."""
-    return _hash(clip.state_dict().items())
+    return _hash(model.state_dict().items())
 
 
 def text_hash(clip: CLIP) -> str:

@@ -126,6 +126,17 @@ def test_absent_weights_are_status_3_and_name_the_way_out(car, photo, monkeypatc
     assert "ViT-B-16.pt" in err
 
 
+@pytest.mark.parametrize(
+    "asked", [("segment", "-q", "cat", "--sam", "mini"), ("refer", "cat", "--method", "tas", "--proposals", "mini")]
+)
+def test_an_absent_extra_is_status_3_and_names_the_pip_command(car, photo, monkeypatch, asked):
+    monkeypatch.setitem(sys.modules, "segment_anything", None)
+    status, out, err = car(asked[0], "photo.jpg", *asked[1:])
+    assert (status, out) == (3, "")
+    assert err == "error: The package segment_anything is not installed; run: pip install 'car-segmentation[sam]'\n"
+    assert not Path("out").exists()
+
+
 def test_queries_come_from_a_file_and_from_a_preset(car, photo):
     Path("words.txt").write_text("# animals\ncat\n\n  dog \n", encoding="utf-8")
     _, out, _ = car("segment", "photo.jpg", "--queries-file", "words.txt", "-q", "unicorn", "--json")

@@ -1,6 +1,9 @@
 import json
 import logging
+import sys
+from dataclasses import asdict
 from functools import partial
+from hashlib import sha256
 from importlib.util import find_spec
 
 import numpy as np
@@ -9,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis.extra import numpy as hnp
 from PIL import Image
+from safetensors.torch import save_file
 
 from car import rle
 from car.errors import InputError, MissingError
@@ -179,6 +183,7 @@ def test_masks_of_another_size_are_refused():
     ("spec", "error", "message"),
     [
         ("region", InputError, "Did you mean 'regions'"),
+        ("minni", InputError, "Did you mean 'mini'"),
         ("nowhere.pth", InputError, "no file 'nowhere.pth'"),
         ("nowhere.json", MissingError, r"no file 'nowhere.json'"),
         (3, InputError, "Expected a mask proposer"),
@@ -218,3 +223,31 @@ def test_sam_is_loaded_only_for_images_that_are_not_known(tmp_path, monkeypatch)
     assert len(kept()) == 3
     monkeypatch.setattr(room, "SamProposer", lambda *args, **kwargs: pytest.fail("loaded again"))
     np.testing.assert_array_equal(source()(IMAGE).masks, found.masks)
+
+
+@needs_sam
+def test_the_small_sam_is_asked_what_suits_it_and_kept_by_its_weights(tmp_path, monkeypatch):
+    from tests.refine.test_sam import OPEN, tiny_sam
+
+    monkeypatch.setattr("car.refine.sam_checkpoint.MINI_WEIGHTS", path := tmp_path / "mini_sam.safetensors")
+    monkeypatch.setattr("car.refine.sam.MINI_SETTINGS", OPEN)
+    sam = tiny_sam()
+    save_file(sam.state_dict(), path)
+    source = ProposalSource("mini", device="cpu")
+    assert source.identity == {"sam": sha256(path.read_bytes()).hexdigest(), "device": "cpu", **asdict(OPEN)}
+    found, expected = source(IMAGE), SamProposer(sam, settings=OPEN)(IMAGE)
+    np.testing.assert_array_equal(found.masks, expected[expected.any(axis=(1, 2))])
+    assert (found.source, len(kept())) == ("mini", 1)
+    save_file(tiny_sam(seed=1).state_dict(), path)
+    ProposalSource("mini", device="cpu")(IMAGE)
+    ProposalSource("mini", device="cpu", settings=REFCOCO_SAM)(IMAGE)
+    assert len(kept()) == 3
+    # A file is any SAM's, and asked what published ones are.
+    assert ProposalSource(path, device="cpu").identity["points_per_side"] == REFCOCO_SAM.points_per_side
+
+
+@pytest.mark.parametrize("spec", ["mini", "sam_vit_b"])
+def test_an_absent_package_is_told_before_an_image_comes(spec, monkeypatch):
+    monkeypatch.setitem(sys.modules, "segment_anything", None)
+    with pytest.raises(MissingError, match=r"pip install 'car-segmentation\[sam\]'"):
+        ProposalSource(spec)

@@ -1,6 +1,7 @@
 import hashlib
 import logging
 import sys
+from dataclasses import asdict, replace
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -106,6 +107,19 @@ def test_large_images_take_fewer_points_at_once_and_give_the_same_masks(monkeypa
     monkeypatch.setattr("car.refine.sam._BATCHED_PIXELS", 30 * 45 / 32)
     assert np.array_equal(proposer(picture()), expected)
     assert proposer._generator.points_per_batch == 2
+
+
+@needs_sam
+def test_a_cpu_takes_few_points_at_once_and_gives_the_masks_of_the_package():
+    sam = tiny_sam()
+    proposer = SamProposer(sam, device="cpu", settings=OPEN)
+    package = import_package("segment_anything")
+    expected = package.SamAutomaticMaskGenerator(sam, **asdict(OPEN)).generate(picture())
+    assert np.array_equal(proposer(picture()), [record["segmentation"] for record in expected])
+    assert proposer._generator.points_per_batch == 4 < OPEN.points_per_batch
+    single = SamProposer(sam, settings=replace(OPEN, points_per_batch=1))
+    assert np.array_equal(single(picture()), proposer(picture()))
+    assert single._generator.points_per_batch == 1
 
 
 @needs_sam
@@ -239,6 +253,8 @@ def test_unknown_mask_proposers_list_the_choices(spec, message):
         load_mask_proposer(spec)
     with pytest.raises(InputError, match="SAM model"):
         SamProposer(3)
+    with pytest.raises(InputError, match=r"Did you mean 'mini'.*Available: regions, mini, sam_vit_b"):
+        load_mask_proposer("minni")
 
 
 def test_absent_packages_name_the_pip_command(monkeypatch):
@@ -246,6 +262,9 @@ def test_absent_packages_name_the_pip_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "segment_anything", None)
     with pytest.raises(MissingError, match=r"pip install 'car-segmentation\[sam\]'"):
         import_package("segment_anything")
+    for name in ("mini", "sam_vit_b"):
+        with pytest.raises(MissingError, match=r"pip install 'car-segmentation\[sam\]'"):
+            load_mask_proposer(name, "cpu")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingError, match=r"pip install 'car-segmentation\[regions\]'"):
         load_mask_proposer("regions")
