@@ -73,7 +73,7 @@ class SamSettings:
 
 CAR_SETTINGS = SamSettings()
 """What CaR asks of segment-anything."""
-MINI_SETTINGS = SamSettings(points_per_side=12, pred_iou_thresh=0.7, stability_score_thresh=0.8)
+MINI_SETTINGS = SamSettings(points_per_side=12, pred_iou_thresh=0.5, stability_score_thresh=0.6)
 """What is asked of the small SAM: it sees 256 pixels, where more points meet the same things again."""
 _CPU_POINTS = 4
 """A CPU is asked this many points at once at most: its caches hold no more, and 64 take twice the time."""
