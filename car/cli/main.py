@@ -9,7 +9,20 @@ import click
 from car import __version__
 from car.errors import CarError
 
-COMMANDS = ("segment", "refer", "video", "explain", "demo", "models", "presets", "scenes", "data", "eval", "bench")
+COMMANDS = (
+    "segment",
+    "refer",
+    "video",
+    "explain",
+    "demo",
+    "models",
+    "presets",
+    "scenes",
+    "data",
+    "eval",
+    "train",
+    "bench",
+)
 
 
 class Commands(click.Group):

@@ -6,13 +6,17 @@ from typing import Any
 import click
 
 from car.cli.options import MODEL, SETTINGS, settings, with_options
+from car.referring.defaults import DEFAULT_PROPOSALS
 
 
 @click.command("refer")
 @click.argument("image", type=str)
 @click.argument("expressions", nargs=-1, required=True)
-@click.option("--method", help="car, global-local, tas or hybridgl.  [default: car]")
-@click.option("--proposals", help="Mask proposals: regions, sam_vit_b|l|h, a file or folder.  [default: regions]")
+@click.option("--method", help="car, global-local, tas, hybridgl or prompt-ris.  [default: car]")
+@click.option(
+    "--proposals",
+    help=f"Mask proposals: regions, mini, sam_vit_b|l|h, a file or folder.  [default: {DEFAULT_PROPOSALS}]",
+)
 @click.option("--parser", help="auto, built-in, spacy or spacy:NAME.  [default: auto]")
 @click.option("--captions", help="Of tas: built-in, blip2, git, a name or a file.  [default: built-in]")
 @click.option("--one-object", is_flag=True, help="The expressions all mean one object: one mask for them together.")
@@ -31,8 +35,9 @@ def command(
 ) -> int:
     """Find what EXPRESSIONS refer to in IMAGE, one mask each.
 
-    CaR answers from the expression alone, and may answer that there is no such thing. The others choose among mask
-    proposals. The embedded model knows things and colours, not sides: "left" is understood by tas and hybridgl.
+    CaR answers from the expression alone, and may answer that there is no such thing. Prompt-RIS is trained for it, by
+    `car train prompt-ris`, and takes its --model from there. The others choose among mask proposals. The embedded CLIP
+    knows things and colours, not sides: "left" is understood by tas, hybridgl and prompt-ris.
 
     \b
     Examples:
@@ -41,6 +46,7 @@ def command(
       car refer photo.jpg "man in the red jacket" --method tas --model openai --proposals sam_vit_h
       car refer photo.jpg "the big dog" "dog on the right" --one-object
       car refer photo.jpg "the left dog" --method hybridgl --set as_released=true
+      car refer photo.jpg "the left dog" --method prompt-ris --model runs/ris/best.safetensors
     """
     from car.cli.run import output_stems, refuse_existing
     from car.io import read_image

@@ -13,7 +13,7 @@ class ExpressionPlan:
 
     benchmark, split, variant: what is measured; variant is whose annotations, empty where there is one way.
     keys_sha256: hash of the keys of its pictures or sequences, one per line.
-    method: "car", "global-local", "tas" or "hybridgl".
+    method: "car", "global-local", "tas", "hybridgl" or "prompt-ris".
     preset: name of the preset, or None.
     model: name of the model.
     weights: hashes of the parameters as loaded, by role.

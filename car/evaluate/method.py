@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import nn
 
 from car import __version__
 from car.data import ReferringDataset, VideoDataset, find_referring
@@ -16,6 +18,8 @@ from car.errors import InputError
 from car.evaluate.evaluator import NO_PRESET, PACKAGES
 from car.evaluate.job import MethodJob
 from car.evaluate.plan import key_lines, plain
+from car.prompt_ris.referrer import METHOD, PromptRISReferrer
+from car.referring.defaults import DEFAULT_PROPOSALS
 from car.referring.hybrid import HybridGL
 from car.referring.language import load_parser
 from car.referring.load import CLIPS, load_referrer
@@ -23,9 +27,11 @@ from car.referring.proposals import PHRASECUT_SAM, ProposalSource
 from car.referring.recurrent import Recurrent
 from car.referring.tas import TAS
 from car.referring.texts import word_splitter
+from car.refine.sam_checkpoint import MINI
 from car.vlm.fingerprint import weights_hash
 
 _OF_RIVALS = ("proposals", "parser")
+_WITHOUT_PROPOSALS = ("car", METHOD)
 _LANGUAGE_PACKAGES = ("spacy", "nltk")
 
 
@@ -35,10 +41,10 @@ def check_method(job: MethodJob) -> None:
     Raises:
         InputError: a choice that is of other methods.
     """
-    if job.method == "car":
-        if given := [name for name in _OF_RIVALS if getattr(job, name) is not None]:
-            raise InputError(f"The method 'car' has no choice of `{given[0]}`: it needs no mask proposals.")
-    elif job.classifier is not None:
+    given = [name for name in _OF_RIVALS if getattr(job, name) is not None]
+    if given and job.method in _WITHOUT_PROPOSALS:
+        raise InputError(f"The method {job.method!r} has no choice of `{given[0]}`: it needs no mask proposals.")
+    if job.method != "car" and job.classifier is not None:
         raise InputError(f"The method {job.method!r} has one CLIP, and no classifier beside it.")
     if job.captions is not None and job.method != "tas":
         raise InputError(f"Captions are of the method 'tas'; {job.method!r} has none.")
@@ -58,9 +64,9 @@ def planned(
     job: MethodJob, dataset: ReferringDataset | VideoDataset, keys: Sequence[str], referrer: Any
 ) -> Mapping[str, Any]:
     """What is measured, and what the answers of a method that was loaded depend on, as fields of a plan."""
-    rival = not isinstance(referrer, Recurrent)
-    clips = {"clip": referrer.clip} if rival else roles(referrer)
-    first = next(iter(clips.values()))
+    rival = chooses(referrer)
+    networks = roles(referrer)
+    device, dtype = precision(referrer)
     return {
         "benchmark": dataset.name,
         "split": dataset.split,
@@ -69,10 +75,10 @@ def planned(
         "method": job.method,
         "preset": preset_of(job),
         "model": model_name(job, referrer),
-        "weights": {role: weights_hash(clip) for role, clip in clips.items()},
-        "device": first.device.type,
-        "dtype": str(first.dtype).removeprefix("torch."),
-        "config": plain(asdict(referrer.settings) if rival else referrer.segmenter.config.to_dict()),
+        "weights": {role: weights_hash(network) for role, network in networks.items()},
+        "device": device.type,
+        "dtype": str(dtype).removeprefix("torch."),
+        "config": plain(config_of(referrer)),
         "proposals": proposals_of(referrer) if rival else {},
         "language": language_of(job, referrer) if rival else {},
         "captions": of_files(referrer.captions.name) if isinstance(referrer, TAS) else {},
@@ -90,7 +96,7 @@ def preset_of(job: MethodJob) -> str | None:
 
 
 def load(job: MethodJob) -> Any:
-    """The method of a job; SAM is asked on PhraseCut what HybridGL's authors ask there."""
+    """The method of a job; a published SAM is asked on PhraseCut what HybridGL's authors ask there."""
     model = job.model if job.classifier is None else (job.model, job.classifier)
     chosen = {name: getattr(job, name) for name in ("proposals", "parser", "captions")}
     referrer: Any = load_referrer(
@@ -104,23 +110,46 @@ def load(job: MethodJob) -> Any:
         weights_dir=job.weights_dir,
         **job.options,
     )
-    if job.benchmark.startswith("phrasecut") and not isinstance(referrer, Recurrent):
+    source = job.proposals or DEFAULT_PROPOSALS
+    if job.benchmark.startswith("phrasecut") and chooses(referrer) and source != MINI:
         referrer.proposals = ProposalSource(
-            job.proposals or "regions", device=job.device, weights_dir=job.weights_dir, settings=PHRASECUT_SAM
+            source, device=job.device, weights_dir=job.weights_dir, settings=PHRASECUT_SAM
         )
     return referrer
 
 
-def roles(referrer: Recurrent) -> dict[str, Any]:
-    """The networks of CaR by role."""
-    return {"proposer": referrer.segmenter.proposer, "classifier": referrer.segmenter.classifier}
+def chooses(referrer: Any) -> bool:
+    """Whether it chooses among mask proposals."""
+    return not isinstance(referrer, Recurrent | PromptRISReferrer)
+
+
+def roles(referrer: Any) -> dict[str, nn.Module]:
+    """The networks of a method by role."""
+    if isinstance(referrer, Recurrent):
+        return referrer.segmenter.networks
+    return {"model": referrer.model} if isinstance(referrer, PromptRISReferrer) else {"clip": referrer.clip}
+
+
+def precision(referrer: Any) -> tuple[torch.device, torch.dtype]:
+    """Where a method computes, and in which type."""
+    if isinstance(referrer, PromptRISReferrer):
+        return referrer.model.clip.clip.device, referrer.dtype
+    clip = referrer.segmenter.proposer if isinstance(referrer, Recurrent) else referrer.clip
+    return clip.device, clip.dtype
+
+
+def config_of(referrer: Any) -> dict[str, Any]:
+    """The settings of a method."""
+    if isinstance(referrer, Recurrent):
+        return referrer.segmenter.config.to_dict()
+    return asdict(referrer.model.settings if isinstance(referrer, PromptRISReferrer) else referrer.settings)
 
 
 def model_name(job: MethodJob, referrer: Any) -> str:
     """What the model is called in reports."""
     if isinstance(referrer, Recurrent):
         return referrer.segmenter.name
-    return CLIPS[job.method] if job.model == "openai" else job.model
+    return CLIPS[job.method] if job.model == "openai" and job.method in CLIPS else job.model
 
 
 def proposals_of(referrer: Any) -> dict[str, Any]:

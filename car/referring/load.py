@@ -11,6 +11,7 @@ from car.config import load_preset, read_yaml
 from car.device import choose_device, choose_dtype
 from car.errors import InputError
 from car.referring.captions import CaptionSource
+from car.referring.defaults import DEFAULT_PROPOSALS
 from car.referring.global_local import GlobalLocal, GlobalLocalSettings
 from car.referring.hybrid import HybridGL, HybridSettings
 from car.referring.language import load_parser, parse
@@ -20,7 +21,7 @@ from car.referring.referral import Referrer
 from car.referring.tas import TAS, TASSettings
 from car.vlm.registry import load_clip
 
-METHODS = ("car", "global-local", "tas", "hybridgl")
+METHODS = ("car", "global-local", "tas", "hybridgl", "prompt-ris")
 CLIPS = {"global-local": "ViT-B/32", "tas": "ViT-B/32", "hybridgl": "ViT-B/16"}
 """OpenAI's CLIP that each rival is published with."""
 SETTINGS: Mapping[str, type] = {
@@ -28,15 +29,24 @@ SETTINGS: Mapping[str, type] = {
     "tas": TASSettings,
     "hybridgl": HybridSettings,
 }
+
 MINI_SETTINGS: Mapping[str, Mapping[str, Any]] = {"tas": {"min_area": 0.0065}}
 """For the embedded model, whose pictures are small: the published 2000 pixels as a share of COCO's pictures."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptRISBackbones:
+    """Where the two frozen models of a trained Prompt-RIS are, if not under the names that they had in its training."""
+
+    clip: str = ""
+    sam: str = ""
 
 
 def load_referrer(
     method: str = "car",
     model: Any = "mini",
     *,
-    proposals: Any = "regions",
+    proposals: Any = DEFAULT_PROPOSALS,
     parser: str = "auto",
     captions: Any = "built-in",
     preset: str | Path | None = None,
@@ -49,16 +59,18 @@ def load_referrer(
     """Load a method that finds what an expression refers to.
 
     Args:
-        method: "car" (CaR), "global-local" (Global-Local CLIP), "tas" (TAS) or "hybridgl" (HybridGL).
+        method: "car" (CaR), "global-local" (Global-Local CLIP), "tas" (TAS), "hybridgl" (HybridGL) or "prompt-ris"
+            (Prompt-RIS, which is trained).
         model: for "car" as of `car.load`; for the others one CLIP, as of `load_clip`, where "openai" is the one each
-            is published with.
-        proposals: where the mask proposals of all but "car" come from; see `ProposalSource`.
-        parser: what parses expressions for all but "car"; see `load_parser`.
+            is published with; for "prompt-ris" a trained model, as of `load_prompt_ris`.
+        proposals: where the mask proposals of the zero-shot rivals come from; see `ProposalSource`.
+        parser: what parses expressions for them; see `load_parser`.
         captions: where the captions of "tas" come from; see `CaptionSource`.
         preset, config_file: of "car", as of `car.load`; settings of the others are read from `config_file`, too.
         device, weights_dir: as of `car.load`.
         dtype: as of `car.load`; by default the rivals run in float32, as published.
-        options: fields of `Config`, `GlobalLocalSettings`, `TASSettings` or `HybridSettings`; they override both.
+        options: fields of `Config`, `GlobalLocalSettings`, `TASSettings` or `HybridSettings`, and for "prompt-ris"
+            `clip` and `sam`, its backbones where they are not under the names of the training; they override both.
 
     Raises:
         InputError: an unknown method, model, parser, preset or option, or a value out of range.
@@ -72,6 +84,8 @@ def load_referrer(
     if preset is not None:
         raise InputError(f"Presets are of the method 'car'; {method!r} has settings of its own.")
     given = {**(read_yaml(Path(config_file)) if config_file is not None else {}), **options}
+    if method == "prompt-ris":
+        return load_trained(model, device, dtype, weights_dir, given)
     if model == "mini":
         given = {**MINI_SETTINGS.get(method, {}), **given}
     settings = settings_of(SETTINGS[method], given)
@@ -107,6 +121,21 @@ def load_recurrent(
     layers = {**defaults, **from_file, **options}
     segmenter = load(model, preset=preset, device=device, dtype=dtype, weights_dir=weights_dir, **layers)
     return Recurrent(segmenter)
+
+
+def load_trained(
+    model: Any, device: Any, dtype: Any, weights_dir: str | Path | None, given: dict[str, Any]
+) -> Referrer:
+    """A trained Prompt-RIS."""
+    from car.prompt_ris.checkpoint import load_prompt_ris
+    from car.prompt_ris.referrer import PromptRISReferrer
+
+    backbones = settings_of(PromptRISBackbones, given)
+    if not isinstance(model, str | Path):
+        raise InputError("Expected a file of a trained Prompt-RIS as its model, but got something else.")
+    chosen = choose_device(device)
+    loaded = load_prompt_ris(model, clip=backbones.clip or None, sam=backbones.sam or None, weights_dir=weights_dir)
+    return PromptRISReferrer(loaded.to(chosen), str(model), choose_dtype("fp32" if dtype == "auto" else dtype, chosen))
 
 
 def settings_of(kind: type, given: Mapping[str, Any]) -> Any:

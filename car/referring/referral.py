@@ -29,7 +29,7 @@ class Referral:
 
     image: (H, W, 3) uint8 RGB.
     expression: as asked, with tidy white space; where several mean one object, joined by " / ".
-    method: "car", "global-local", "tas" or "hybridgl".
+    method: "car", "global-local", "tas", "hybridgl" or "prompt-ris".
     mask: (H, W) bool; empty where nothing is found.
     score: of the mask, the method's own; NaN where nothing is found.
     ranking: candidates, best first; the first is the mask unless the method says otherwise in `why`.

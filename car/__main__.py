@@ -1,0 +1,5 @@
+"""`python -m car`, which torchrun can start."""
+
+from car.cli.main import main
+
+main()
