@@ -21,7 +21,7 @@ from car.evaluate.referring_report import ReferringReport
 from car.evaluate.referring_statistics import ReferringStatistics
 from car.referring.proposals import FolderOfMasks, MaskProposals, ProposalSource
 from tests.data.writing_referring import annotation, box, reference, write_coco, write_refs
-from tests.evaluate.referring_pictures import IMAGES, key, write_refcoco
+from tests.evaluate.referring_pictures import IMAGES, key, write_categories, write_refcoco
 from tests.evaluate.test_referring_statistics import made, plan_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
@@ -134,6 +134,32 @@ def test_other_proposals_are_not_compared(data, compared, tmp_path) -> None:
         )
 
 
+def test_some_categories_have_runs_of_their_own(tmp_path) -> None:
+    data, out, names = write_refcoco(tmp_path / "refcoco", PICTURES).parent, tmp_path / "out", tmp_path / "mine.txt"
+    write_categories(data / "refcoco", "person", "dog")
+    names.write_text("dog\n")
+    arguments = ("--benchmarks", "refcoco", "--methods", "global-local", "--proposals", str(data / "refcoco/masks"))
+    for more in (("--categories", str(names), "--sheets", str(tmp_path / "sheets")), ()):
+        result = CliRunner().invoke(tool.main, [str(data), "--out", str(out), *arguments, *more])
+        assert result.exit_code == 0, result.output
+    every, some = (
+        {path.relative_to(out / folder): json.loads(path.read_text()) for path in (out / folder).rglob("report.json")}
+        for folder in ("runs", "runs-mine")
+    )
+    assert every.keys() == some.keys()
+    for path, figures in some.items():
+        records = [RunDirectory((out / folder / path).parent).records() for folder in ("runs", "runs-mine")]
+        whole, part = ({t.id: t.answers for record in found for t in record.targets} for found in records)
+        assert 0 < len(part) < len(whole)
+        assert part == {id: whole[id] for id in part}
+        assert figures["plan"]["categories"]["source"] == names.name
+    tables = [(out / name).read_text() for name in ("table.md", "table-mine.md")]
+    assert ["categories of mine.txt" in page for page in tables] == [False, True]
+    # What there is to choose from stays the same: all true masks of a picture, not those of the categories alone.
+    candidates = [{row[1] for row in rows_of(page).values() if runs.TRUE in row[1]} for page in tables]
+    assert candidates[0] == candidates[1]
+
+
 def test_sheets_are_small_pictures_of_the_same_expressions(compared) -> None:
     _, pictures, _ = compared
     assert sorted(path.name for path in pictures.iterdir()) == ["car.jpg", "global-local.jpg"]
@@ -215,7 +241,7 @@ def test_of_nothing_nothing_is_chosen(data) -> None:
 def test_each_run_has_a_cache_of_its_own(data, tmp_path, monkeypatch) -> None:
     rivals = runs.Rivals(data, tmp_path, ReferringJob(benchmark="", data_root=data), "regions")
     entries = rivals.entries("refcoco", runs.METHODS)
-    assert len({rivals.folder(entry) for entry in entries}) == len(entries) == 10
+    assert len({rivals.folder(entry) for entry in entries}) == len(entries) == 11
     for before in ("here", None):
         monkeypatch.delenv("CAR_CACHE") if before is None else monkeypatch.setenv("CAR_CACHE", before)
         inside = set()
@@ -275,6 +301,8 @@ def test_expressions_are_drawn_evenly(data) -> None:
         (("--benchmarks", "refcoc"), "no 'refcoc'; there are refcoco, refcoco+,"),
         (("--methods", "car, no presets"), "no 'car, no presets'; there are car; car, no preset;"),
         (("--benchmarks", "grefcoco", "--methods", "car"), "grefcoco"),
+        (("--categories", "coco-unseen"), "phrasecut has no categories; name others with --benchmarks: refcoco,"),
+        (("--benchmarks", "refcoco", "--categories", "coco-unsee"), "Did you mean 'coco-unseen'"),
     ],
 )
 def test_what_is_not_there_is_told(data, tmp_path, asked, told) -> None:
@@ -288,7 +316,7 @@ def test_names_may_hold_commas() -> None:
     read = tool.among([method.title for method in runs.METHODS], ";")
     assert read(None, None, "car, no preset") == ["car, no preset"]
     assert read(None, None, "tas;car, no preset") == ["car, no preset", "tas"]
-    assert len(read(None, None, None)) == 6
+    assert len(read(None, None, None)) == 7
 
 
 def test_the_records_of_a_run_can_be_read(compared) -> None:

@@ -3,6 +3,7 @@
     python tools/make_benchmarks.py bench
     python tools/rivals.py bench --out runs/rivals --limit 12 --dtype bf16 --sheets docs/rivals
     python tools/rivals.py refer --out runs/photos --benchmarks refcoco,refcocog --model openai --proposals sam_vit_h
+    python tools/rivals.py bench --out runs/rivals --benchmarks refcoco,refcoco+ --categories coco-unseen
 
 A row is a run of `car eval` in a folder of its own below --out; a stopped comparison goes on where it was. "any" is a
 proposal at random, "best" the one that fits the truth best: no choice among these proposals can do better. With the
@@ -13,7 +14,10 @@ Scores are in per cent with their 95 % interval by bootstrap over pictures; the 
 pairs, and so the differences below the table have intervals of their own. Seconds per expression are wall time of the
 stages that a run's records hold, but for the reading of the data, all together over the number of expressions; what
 depends on the picture alone is in it, and no run finds anything kept by another. The table is written to OUT/table.md
-and printed.
+and printed; for more scores, such as InstAcc and ImgAcc, give `car eval report` the runs.
+
+With --categories, as of `car eval`, only targets of some categories count, of the RefCOCO family, so that seen and
+unseen concepts can be compared; runs and table then have the list's name: OUT/runs-coco-unseen, table-coco-unseen.md.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +30,7 @@ import click
 import rivals_bounds as bounds
 from rich.console import Console
 from rich.progress import track
-from rivals_runs import METHODS, TRUE, Entry, Method, Rivals
+from rivals_runs import METHODS, TRAINED, TRUE, Entry, Method, Rivals
 from rivals_scores import Score, candidates, difference, scores, seconds_per_expression
 from rivals_sheets import choose, write_sheet
 
@@ -37,12 +41,15 @@ from car.evaluate import ReferringJob, RunDirectory
 from car.evaluate.markdown import count, number, per_cent, table, within
 from car.evaluate.referring_evaluator import ReferringEvaluator
 from car.export import make_folder, write_atomically
+from car.prompt_ris.family import FAMILY
+from car.referring.defaults import DEFAULT_PROPOSALS
 from car.slug import slug
 
 BENCHMARKS = tuple(name for name, each in REFERRING.items() if each.unit == "pictures")
 COLUMNS = (("mIoU", "gIoU"), ("oIoU", "cIoU"), ("P@0.5",), ("N-acc",), ("T-acc",))
 """What stands in the columns of scores: of each column, the one that a benchmark has."""
 SHOWN = 12
+MINI = "mini"
 
 
 @dataclass(frozen=True)
@@ -102,8 +109,9 @@ class Comparison:
         plan, records = runs[0].plan, list(runs[0].records())
         asked = sum(len(target.answers) for record in records for target in record.targets)
         failed = sum(len(each.failed) for each in runs)
+        some = f", categories of {plan.categories['source']}" if plan.categories else ""
         return (
-            f"- {benchmark} {plan.split}: {count(plan.images)} pictures, {count(asked)} expressions; "
+            f"- {benchmark} {plan.split}{some}: {count(plan.images)} pictures, {count(asked)} expressions; "
             f"model {plan.model}, {plan.dtype} on {plan.device}, threads: {plan.threads}"
             + (f"; {count(failed)} results are missing, for pictures that could not be read" if failed else "")
         )
@@ -191,8 +199,10 @@ OWN = (
         callback=among([method.title for method in METHODS], ";"),
         help="Rows by their titles, joined by semicolons.  [default: all]",
     ),
-    click.option("--proposals", default="regions", show_default=True, help="As of `car eval`."),
+    click.option("--proposals", default=DEFAULT_PROPOSALS, show_default=True, help="As of `car eval`."),
+    click.option("--trained", help="Model of prompt-ris; with other models than mini, needed for its row."),
     click.option("--split", help="As of `car eval`; every benchmark's own by default."),
+    click.option("--categories", type=str, help="Targets of these alone, as of `car eval`: coco-seen, coco-unseen."),
     click.option("--limit", type=click.IntRange(min=1), help="Evaluate so many pictures of each split."),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which ones."),
     click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="As of `car eval`."),
@@ -211,18 +221,27 @@ def main(
     benchmarks: list[str],
     methods: list[str],
     proposals: str,
+    trained: str | None,
     pictures: Path | None,
     **options: Any,
 ) -> None:
-    chosen = [method for method in METHODS if method.title in methods]
     given = {name: value for name, value in options.items() if value is not None}
+    if trained is None and given.get("model", MINI) == MINI:
+        trained = MINI
+    if "categories" in given and (other := [name for name in benchmarks if name not in FAMILY]):
+        raise click.BadParameter(
+            f"{other[0]} has no categories; name others with --benchmarks: {', '.join(FAMILY)}.",
+            param_hint="--categories",
+        )
+    chosen = [each for each in METHODS if each.title in methods and (trained or each.name != TRAINED)]
     try:
-        rivals = Rivals(data, out, ReferringJob(benchmark="", data_root=data, **given), proposals)
+        job = ReferringJob(benchmark="", data_root=data, **given)
+        rivals = Rivals(data, out, job, proposals, trained or MINI)
         compared = Comparison(rivals, benchmarks, chosen)
         compared.run()
         page = compared.page()
         make_folder(out)
-        write_atomically(out / "table.md", page.encode())
+        write_atomically(out / f"table{rivals.of}.md", page.encode())
         click.echo(page)
         if pictures is not None:
             sheets(rivals, benchmarks, chosen, pictures)

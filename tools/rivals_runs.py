@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 
 from car import rle
-from car.data import find_referring, open_referring
+from car.data import find_referring
 from car.data.instances import instance_mask, read_instances
 from car.data.refcoco import CocoReferring
 from car.evaluate import ReferringJob, RunDirectory, run
 from car.evaluate.evaluator import NO_PRESET, drawn
+from car.evaluate.referring_evaluator import opened
 from car.export import dumps, make_folder, write_atomically
 from car.slug import slug
 from car.vlm.download import weights_folder
 
 TRUE = "true masks"
 """Proposals that are the true masks of a picture: of all annotated objects, and of whatever something is said of."""
+TRAINED = "prompt-ris"
+"""The method that is trained: its model is a file of its own."""
 DATA = {"phrasecut-unseen": "phrasecut"}
 """Folders of data that are not called as their benchmark."""
 ALL = {"phrasecut-unseen": "phrasecut"}
@@ -45,7 +48,7 @@ class Method:
     @property
     def chooses(self) -> bool:
         """Whether it chooses among mask proposals."""
-        return self.name != "car"
+        return self.name not in ("car", TRAINED)
 
     def differs_on(self, benchmark: str) -> bool:
         """Whether it is another than the method without options and preset: there are benchmarks without a preset."""
@@ -59,6 +62,7 @@ METHODS = (
     Method("tas", "tas"),
     Method("hybridgl", "hybridgl"),
     Method("hybridgl, as released", "hybridgl", {"as_released": True}),
+    Method(TRAINED, TRAINED),
 )
 
 
@@ -74,18 +78,25 @@ class Entry:
 class Rivals:
     """All runs of a comparison.
 
-    Every run has a cache of its own, so that none saves time by what another one found.
+    Every run has a cache of its own, so that none saves time by what another one found. Runs of some categories are in
+    other folders than those of all.
 
     Args:
         data: folder with a folder for each benchmark, as `tools/make_benchmarks.py` writes them.
         out: folder of the runs.
         job: what all runs have in common; its benchmark, data root and method do not count.
         proposals: what the methods choose among, besides the true masks.
+        trained: the model of "prompt-ris".
     """
 
-    def __init__(self, data: Path, out: Path, job: ReferringJob, proposals: str) -> None:
-        self.data, self.out, self.proposals = data, out, proposals
+    def __init__(self, data: Path, out: Path, job: ReferringJob, proposals: str, trained: str = "mini") -> None:
+        self.data, self.out, self.proposals, self.trained = data, out, proposals, trained
         self.job = replace(job, weights_dir=weights_folder(job.weights_dir))
+
+    @property
+    def of(self) -> str:
+        """What the names of folders and files end in where not all categories are asked for."""
+        return "" if self.job.categories is None else f"-{slug(Path(self.job.categories).stem)}"
 
     def entries(self, benchmark: str, methods: Sequence[Method]) -> list[Entry]:
         """The runs of a benchmark: those without proposals, those with, those with the true masks."""
@@ -101,7 +112,7 @@ class Rivals:
     def folder(self, entry: Entry) -> Path:
         """Where a run is."""
         kind = "alone" if entry.proposals is None else slug(entry.proposals)
-        return self.out / "runs" / entry.benchmark / kind / slug(entry.method.title)
+        return self.out / f"runs{self.of}" / entry.benchmark / kind / slug(entry.method.title)
 
     def job_of(self, entry: Entry) -> ReferringJob:
         """What a run does."""
@@ -111,6 +122,7 @@ class Rivals:
             benchmark=entry.benchmark,
             data_root=self.root(entry.benchmark),
             method=entry.method.name,
+            model=self.trained if entry.method.name == TRAINED else self.job.model,
             proposals=masks,
             preset=entry.method.preset,
             options={**self.job.options, **entry.method.options},
@@ -135,7 +147,8 @@ class Rivals:
     def cache_of(self, entry: Entry) -> Iterator[None]:
         """Let whatever is kept on disk be kept for this run alone."""
         before = os.environ.get("CAR_CACHE")
-        os.environ["CAR_CACHE"] = str(self.out / "cache" / self.folder(entry).relative_to(self.out / "runs"))
+        own = self.folder(entry).relative_to(self.out / f"runs{self.of}")
+        os.environ["CAR_CACHE"] = str(self.out / f"cache{self.of}" / own)
         try:
             yield
         finally:
@@ -146,7 +159,7 @@ class Rivals:
 
     def open(self, benchmark: str) -> Any:
         """The data set of a benchmark, as the runs open it."""
-        return open_referring(benchmark, self.root(benchmark), split=self.job.split)
+        return opened(replace(self.job, benchmark=benchmark, data_root=self.root(benchmark)))
 
     def keys(self, benchmark: str) -> tuple[str, ...]:
         """The pictures that the runs of a benchmark evaluate."""
@@ -158,7 +171,10 @@ class Rivals:
 
     def write_true_masks(self, benchmark: str) -> None:
         """Write those that are not there."""
-        folder, dataset = self.true_masks(benchmark), self.open(ALL.get(benchmark, benchmark))
+        every = replace(
+            self.job, benchmark=ALL.get(benchmark, benchmark), data_root=self.root(benchmark), categories=None
+        )
+        folder, dataset = self.true_masks(benchmark), opened(every)
         make_folder(folder)
         missing = [key for key in self.keys(benchmark) if not (folder / f"{key}.json").exists()]
         objects = annotated(dataset) if missing and isinstance(dataset, CocoReferring) else {}
