@@ -1,5 +1,6 @@
 """Training Prompt-RIS: two stages, any memory, any number of processes, and a resumed run that is the same run."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
-from car.errors import CheckpointError, InputError
+from car.errors import CarError, CheckpointError, InputError
 from car.prompt_ris.checkpoint import Backbones, save_model
 from car.prompt_ris.curves import Curve
 from car.prompt_ris.data import Batch, TrainingSet, steps_per_epoch
@@ -150,6 +151,8 @@ class Trainer:
         """Train to the end, or to where patience ends; call `watch` after each step (in the first process).
 
         Raises:
+            CarError: the loss is not finite any more.
+            InputError: many pictures in a row are damaged, or none to validate on can be read.
             RuntimeError: a backbone has changed, which cannot be.
         """
         saved = time.monotonic()
@@ -256,10 +259,13 @@ class Trainer:
             (weighted / len(parts)).backward()
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(parts)
+        means = self._mean(sums)
+        loss = sum(self._weight(name) * value for name, value in means.items())
+        if not math.isfinite(loss):
+            raise CarError(f"The loss of step {self.step + 1} is {loss}; a lower `rate` may help, in a new folder.")
         self.optimizer.step()
         self.step += 1
-        means = self._mean(sums)
-        return {"loss": sum(self._weight(name) * value for name, value in means.items()), **means}
+        return {"loss": loss, **means}
 
     def _mean(self, figures: dict[str, float]) -> dict[str, float]:
         """Figures of this process's share of a step as those of the whole step."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from car.data import ReferringTruth
-from car.errors import CheckpointError, InputError
+from car.errors import CarError, CheckpointError, InputError
 from car.prompt_ris.checkpoint import Backbones, read
 from car.prompt_ris.curves import Curve
 from car.prompt_ris.model import PromptRIS
@@ -129,11 +129,11 @@ def test_accumulated_gradients_are_those_of_the_whole_step(
 
 @needs_sam
 def test_two_processes_train_as_one(whole: tuple[Path, dict[str, torch.Tensor], list[Told]], tmp_path: Path) -> None:
-    """Slow (torch starts twice): gradients are shared by DistributedDataParallel in both stages."""
+    """Slow (torch starts twice): gradients are accumulated, and shared by DistributedDataParallel, in both stages."""
     script = (
         "import sys, torch\nfrom pathlib import Path\nfrom car.prompt_ris.processes import Processes\n"
         "from tests.prompt_ris.test_training import trainer_of\ntorch.set_num_threads(1)\n"
-        "with Processes('cpu', 'fp32') as here:\n    trainer_of(Path(sys.argv[1])).train()\n"
+        "with Processes('cpu', 'fp32') as here:\n    trainer_of(Path(sys.argv[1]), at_once=1).train()\n"
     )
     root = Path(__file__).parents[2]
     env = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(20000 + os.getpid() % 20000)}
@@ -158,6 +158,14 @@ def test_it_learns(tmp_path: Path) -> None:
     trainer.train()
     found = [row["coarse"] for row in losses(tmp_path)]
     assert sum(found[-4:]) < 0.9 * sum(found[:4])
+
+
+def test_a_loss_that_is_not_finite_ends_it(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, small_model(sam_prompts=()), joint_epochs=0)
+    trainer.model.decoder.places.weight.data.fill_(float("nan"))
+    with pytest.raises(CarError, match=r"The loss of step 1 is nan; a lower `rate` may help"):
+        trainer.train()
+    assert not (tmp_path / STATE).exists()
 
 
 @needs_sam
