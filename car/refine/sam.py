@@ -76,7 +76,7 @@ CAR_SETTINGS = SamSettings()
 MINI_SETTINGS = SamSettings(points_per_side=12, pred_iou_thresh=0.5, stability_score_thresh=0.6)
 """What is asked of the small SAM: it sees 256 pixels, where more points meet the same things again."""
 _CPU_POINTS = 4
-"""A CPU is asked this many points at once at most: its caches hold no more, and 64 take twice the time."""
+"""A CPU is asked this many points at once at most: its caches hold no more, and many take up to twice the time."""
 _BATCHED_PIXELS = 2**20
 """Larger images are asked fewer points at once, for the masks of a batch are held at the size of the image."""
 
