@@ -4,7 +4,7 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from car.prompt_ris.training_settings import TrainingSettings
 from car.vlm.fingerprint import weights_hash
 from tests.prompt_ris.models import needs_sam, small_model
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 PICTURES = ScenePictures(seed=0, count=10, sides=(48, 64), objects=((2, 3),), shares=(1.0,))
 VALIDATION = ScenePictures(seed=0, count=2, split="val", sides=(48, 64), objects=((1, 2),), shares=(1.0,))
@@ -29,15 +30,6 @@ BOTH = {"coarse_epochs": 1, "joint_epochs": 1, "images": 4, "rate": 1e-3}
 
 class Killed(Exception):
     pass
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Steps this small only wait for each other on several threads; and rounding does not depend on them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def trainer_of(out: Path, model: PromptRIS | None = None, **settings: float) -> Trainer:

@@ -2,7 +2,6 @@
 
 import csv
 import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,18 +27,10 @@ import mini_sam_rounds
 import train_mini_sam
 from mini_sam_model import decode, embed_prompts, encode, export, new_sam
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"side": 256, "patch": 8, "width": 32, "depth": 2, "heads": 2, "everywhere": (1,), "prompt_width": 32}
 OPEN = SamSettings(points_per_side=3, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1)
 """Settings that let every mask of an untrained model through."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Steps this small only wait for each other on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def small_sam(seed: int = 0) -> torch.nn.Module:

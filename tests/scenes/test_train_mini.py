@@ -3,7 +3,6 @@
 import json
 import math
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +25,8 @@ import mini_words
 import train_mini
 from mini_model import Mini, export, rescale
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"width": 64, "layers": 2, "text_width": 64, "text_layers": 1, "embed": 32}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Steps this small only wait for each other on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def new_run(out: Path) -> train_mini.Run:
