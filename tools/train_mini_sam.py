@@ -7,7 +7,6 @@ The same command continues a run that was stopped or killed. Writes state.pt (ev
 (the loss), curve.csv (the evaluations), and best.safetensors (float16, for `car.refine.sam_checkpoint.load_sam`).
 """
 
-import csv
 import json
 import os
 import time
@@ -22,6 +21,8 @@ from mini_sam_rounds import Together, losses
 from safetensors.torch import save
 from torch import nn
 from torch.utils.data import DataLoader
+
+from car.prompt_ris.curves import Curve
 
 STAGES = ((0.2, 64), (0.7, 128), (0.88, 192), (1.0, SIDE))
 """Shares of the images after which training at so many pixels ends: small first, which is several times faster."""
@@ -68,35 +69,6 @@ def optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
     ]
 
 
-class Table:
-    """A CSV that is written row by row and can be cut back to a step."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def cut(self, step: int) -> None:
-        """Leave out the rows after a step: those a killed run wrote and a resumed one will write again."""
-        if not self.path.exists():
-            return
-        with self.path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))
-        kept = [row for row in rows if len(row) == len(rows[0]) and (row is rows[0] or int(row[0]) <= step)]
-        temporary = self.path.with_suffix(".tmp")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(kept)
-        os.replace(temporary, self.path)
-
-    def add(self, row: dict[str, object]) -> None:
-        """Append a row; the first of a file brings its header."""
-        new = not self.path.exists()
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(row)
-            writer.writerow(row.values())
-        click.echo(json.dumps(row))
-
-
 class Run:
     """A training run and everything it must remember to be continued."""
 
@@ -111,7 +83,7 @@ class Run:
         self.together = Together(self.model.mask_decoder.transformer_dim).to(self.device)
         self.optimizers = optimizers(nn.ModuleList([self.model, self.together]))
         self.step, self.best, self.seconds, self.cpu = 0, -1.0, 0.0, 0.0
-        self.log, self.curve = Table(out / "steps.csv"), Table(out / "curve.csv")
+        self.log, self.curve = Curve(out / "steps.csv"), Curve(out / "curve.csv")
 
     def load(self) -> bool:
         """Continue from state.pt, if there is one."""
@@ -165,10 +137,12 @@ class Run:
         self.step += 1
         return figures
 
-    def row(self, **entry: float) -> dict[str, object]:
-        """A row of one of the tables: where the run is, and the figures."""
+    def tell(self, curve: Curve, **figures: float) -> None:
+        """Write figures down, and where the run is."""
         where = {"step": self.step, "images": self.step * self.images, "minutes": round(self.seconds / 60, 2)}
-        return {**where, "cpu_minutes": round(self.cpu / 60, 2), **{k: round(v, 4) for k, v in entry.items()}}
+        row = {**where, "cpu_minutes": round(self.cpu / 60, 2), **{k: round(v, 4) for k, v in figures.items()}}
+        curve.add(row)
+        click.echo(json.dumps(row))
 
     def judge(self) -> None:
         """Evaluate the averaged weights at the size they are trained at; keep the best at clicks and boxes."""
@@ -180,7 +154,7 @@ class Run:
         exported = export({name: value.cpu() for name, value in self.average.items()}, grid)
         judged.load_state_dict(exported)
         figures = {name: scores.mean(scores.scores) for name, scores in prompted(judged, tuning_scenes()).items()}
-        self.curve.add(self.row(side=side, **figures))
+        self.tell(self.curve, side=side, **figures)
         quality = sum(figures[name] for name in JUDGED_BY)
         if quality > self.best:
             self.best = quality
@@ -207,7 +181,7 @@ class Run:
             self.seconds, self.cpu = self.seconds + now - begin, self.cpu + used - spent
             if self.step % LOGGED == 0:
                 means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
-                self.log.add(self.row(side=batch.images.shape[1], speed=self.images / (now - begin), **means))
+                self.tell(self.log, side=batch.images.shape[1], speed=self.images / (now - begin), **means)
                 rows = []
             if now - judged > 60 * every:
                 self.judge()
@@ -251,8 +225,8 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     run = Run(out, seed, images // batch, batch, {}, device)
     if not (resume and run.load()):
-        for table in (run.log, run.curve):
-            table.path.unlink(missing_ok=True)
+        for curve in (run.log, run.curve):
+            curve.cut(0)
     run.train(minutes, every, prompts, workers)
 
 

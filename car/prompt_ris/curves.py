@@ -17,11 +17,12 @@ class Curve:
         self.path = path
 
     def rows(self) -> list[dict[str, float]]:
-        """All rows; cells that are empty are left out."""
+        """All rows; cells that are empty are left out, and so is a row that a kill cut short."""
         if not self.path.exists():
             return []
         with self.path.open(newline="", encoding="utf-8") as file:
-            return [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(file)]
+            whole = [row for row in csv.DictReader(file) if None not in row.values()]
+        return [{k: float(v) for k, v in row.items() if k and v} for row in whole]
 
     def cut(self, step: int) -> None:
         """Leave out the rows after a step: those that a killed run wrote and a resumed one will write again."""
