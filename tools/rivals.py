@@ -42,7 +42,7 @@ from car.evaluate.markdown import count, number, per_cent, table, within
 from car.evaluate.referring_evaluator import ReferringEvaluator
 from car.export import make_folder, write_atomically
 from car.prompt_ris.family import FAMILY
-from car.referring.defaults import DEFAULT_PROPOSALS
+from car.referring.defaults import PROPOSALS_HELP, default_proposals
 from car.slug import slug
 
 BENCHMARKS = tuple(name for name, each in REFERRING.items() if each.unit == "pictures")
@@ -199,7 +199,7 @@ OWN = (
         callback=among([method.title for method in METHODS], ";"),
         help="Rows by their titles, joined by semicolons.  [default: all]",
     ),
-    click.option("--proposals", default=DEFAULT_PROPOSALS, show_default=True, help="As of `car eval`."),
+    click.option("--proposals", help=PROPOSALS_HELP),
     click.option("--trained", help="Model of prompt-ris; with other models than mini, needed for its row."),
     click.option("--split", help="As of `car eval`; every benchmark's own by default."),
     click.option("--categories", type=str, help="Targets of these alone, as of `car eval`: coco-seen, coco-unseen."),
@@ -220,7 +220,7 @@ def main(
     out: Path,
     benchmarks: list[str],
     methods: list[str],
-    proposals: str,
+    proposals: str | None,
     trained: str | None,
     pictures: Path | None,
     **options: Any,
@@ -236,7 +236,7 @@ def main(
     chosen = [each for each in METHODS if each.title in methods and (trained or each.name != TRAINED)]
     try:
         job = ReferringJob(benchmark="", data_root=data, **given)
-        rivals = Rivals(data, out, job, proposals, trained or MINI)
+        rivals = Rivals(data, out, job, proposals or default_proposals(job.model), trained or MINI)
         compared = Comparison(rivals, benchmarks, chosen)
         compared.run()
         page = compared.page()

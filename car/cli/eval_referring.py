@@ -7,7 +7,7 @@ import click
 
 from car.cli.eval import HOW, PRESET, RUN, carry_out
 from car.cli.options import MODEL, SETTINGS, settings, with_options
-from car.referring.defaults import DEFAULT_PROPOSALS
+from car.referring.defaults import PROPOSALS_HELP
 
 DATA = (
     click.option("--data-root", type=click.Path(path_type=Path), required=True, help="Where the data are."),
@@ -26,10 +26,7 @@ DATA = (
 )
 METHOD = (
     click.option("--method", help="car, global-local, tas, hybridgl or prompt-ris.  [default: car]"),
-    click.option(
-        "--proposals",
-        help=f"Mask proposals: regions, mini, sam_vit_b|l|h, a file or folder.  [default: {DEFAULT_PROPOSALS}]",
-    ),
+    click.option("--proposals", help=PROPOSALS_HELP),
     click.option("--parser", help="auto, built-in, spacy or spacy:NAME.  [default: auto]"),
     click.option("--captions", help="Of tas: built-in, blip2, git, a name or a file.  [default: built-in]"),
 )

@@ -6,17 +6,14 @@ from typing import Any
 import click
 
 from car.cli.options import MODEL, SETTINGS, settings, with_options
-from car.referring.defaults import DEFAULT_PROPOSALS
+from car.referring.defaults import PROPOSALS_HELP
 
 
 @click.command("refer")
 @click.argument("image", type=str)
 @click.argument("expressions", nargs=-1, required=True)
 @click.option("--method", help="car, global-local, tas, hybridgl or prompt-ris.  [default: car]")
-@click.option(
-    "--proposals",
-    help=f"Mask proposals: regions, mini, sam_vit_b|l|h, a file or folder.  [default: {DEFAULT_PROPOSALS}]",
-)
+@click.option("--proposals", help=PROPOSALS_HELP)
 @click.option("--parser", help="auto, built-in, spacy or spacy:NAME.  [default: auto]")
 @click.option("--captions", help="Of tas: built-in, blip2, git, a name or a file.  [default: built-in]")
 @click.option("--one-object", is_flag=True, help="The expressions all mean one object: one mask for them together.")

@@ -19,7 +19,7 @@ from car.evaluate.evaluator import NO_PRESET, PACKAGES
 from car.evaluate.job import MethodJob
 from car.evaluate.plan import key_lines, plain
 from car.prompt_ris.referrer import METHOD, PromptRISReferrer
-from car.referring.defaults import DEFAULT_PROPOSALS
+from car.referring.defaults import default_proposals
 from car.referring.hybrid import HybridGL
 from car.referring.language import load_parser
 from car.referring.load import CLIPS, load_referrer
@@ -110,7 +110,7 @@ def load(job: MethodJob) -> Any:
         weights_dir=job.weights_dir,
         **job.options,
     )
-    source = job.proposals or DEFAULT_PROPOSALS
+    source = job.proposals or default_proposals(model)
     if job.benchmark.startswith("phrasecut") and chooses(referrer) and source != MINI:
         referrer.proposals = ProposalSource(
             source, device=job.device, weights_dir=job.weights_dir, settings=PHRASECUT_SAM

@@ -11,7 +11,7 @@ from car.config import load_preset, read_yaml
 from car.device import choose_device, choose_dtype
 from car.errors import InputError
 from car.referring.captions import CaptionSource
-from car.referring.defaults import DEFAULT_PROPOSALS
+from car.referring.defaults import default_proposals
 from car.referring.global_local import GlobalLocal, GlobalLocalSettings
 from car.referring.hybrid import HybridGL, HybridSettings
 from car.referring.language import load_parser, parse
@@ -46,7 +46,7 @@ def load_referrer(
     method: str = "car",
     model: Any = "mini",
     *,
-    proposals: Any = DEFAULT_PROPOSALS,
+    proposals: Any = None,
     parser: str = "auto",
     captions: Any = "built-in",
     preset: str | Path | None = None,
@@ -63,7 +63,8 @@ def load_referrer(
             (Prompt-RIS, which is trained).
         model: for "car" as of `car.load`; for the others one CLIP, as of `load_clip`, where "openai" is the one each
             is published with; for "prompt-ris" a trained model, as of `load_prompt_ris`.
-        proposals: where the mask proposals of the zero-shot rivals come from; see `ProposalSource`.
+        proposals: where the mask proposals of the zero-shot rivals come from, see `ProposalSource`; by default
+            see `default_proposals`.
         parser: what parses expressions for them; see `load_parser`.
         captions: where the captions of "tas" come from; see `CaptionSource`.
         preset, config_file: of "car", as of `car.load`; settings of the others are read from `config_file`, too.
@@ -94,7 +95,8 @@ def load_referrer(
     precision = choose_dtype("fp32" if dtype == "auto" else dtype, chosen)
     clip = load_clip(CLIPS[method] if model == "openai" else model, weights_dir=weights_dir)
     clip = clip.cast(precision).to(chosen)
-    source = ProposalSource(proposals, device=device, weights_dir=weights_dir)
+    spec = default_proposals(model) if proposals is None else proposals
+    source = ProposalSource(spec, device=device, weights_dir=weights_dir)
     parsing = partial(parse, parser=parser)
     if method == "global-local":
         return GlobalLocal(clip, proposals=source, settings=settings, parse=parsing)

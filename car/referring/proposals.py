@@ -19,7 +19,7 @@ from car.device import choose_device
 from car.errors import InputError, MissingError
 from car.export import dumps, write_atomically
 from car.io import ImageSource
-from car.referring.defaults import DEFAULT_PROPOSALS
+from car.referring.defaults import REGIONS
 from car.refine.mask_files import FileProposer
 from car.refine.regions import RegionProposer
 from car.refine.sam import MaskProposer, SamProposer, SamSettings, default_settings, load_mask_proposer
@@ -150,7 +150,7 @@ class ProposalSource:
 
     def __init__(
         self,
-        spec: Any = DEFAULT_PROPOSALS,
+        spec: Any = REGIONS,
         *,
         device: Any = "auto",
         weights_dir: str | Path | None = None,

@@ -129,7 +129,14 @@ def until(condition: Callable[[], object], seconds: float = 300) -> None:
 
 def test_a_referring_job_gives_what_the_local_engine_gives(tmp_path: Path, address: str) -> None:
     root = write_refcoco(tmp_path / "refer", 3)
-    job = ReferringJob(benchmark="refcoco", data_root=root, threads=1, method="global-local", parser="built-in")
+    job = ReferringJob(
+        benchmark="refcoco",
+        data_root=root,
+        threads=1,
+        method="global-local",
+        parser="built-in",
+        proposals="regions",
+    )
     evaluator = ReferringEvaluator(job)
     own = {key: evaluator(key).record for key in evaluator.keys}
     given = {each.record.key: each.record for each in outcomes(job, evaluator.plan, evaluator.keys, address=address)}

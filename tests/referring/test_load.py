@@ -9,6 +9,7 @@ from car import rle
 from car.errors import InputError
 from car.referring.load import METHODS
 from car.referring.saving import save_referrals
+from car.vlm.registry import load_clip
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -27,6 +28,12 @@ def test_every_method_answers_and_its_answer_can_be_kept(method, tmp_path):
     assert np.array_equal(np.array(Image.open(tmp_path / "demo.refer.masks/the-red-umbrella.png")) > 0, referral.mask)
     with pytest.raises(InputError, match="exists already"):
         save_referrals([referral], tmp_path, "demo")
+
+
+def test_the_embedded_sam_proposes_for_the_embedded_clip_alone():
+    assert car.load_referrer("hybridgl").proposals.name == "mini"
+    assert car.load_referrer("hybridgl", proposals="regions").proposals.name == "regions"
+    assert car.load_referrer("hybridgl", load_clip("mini")).proposals.name == "regions"
 
 
 def test_settings_reach_their_methods(tmp_path):
