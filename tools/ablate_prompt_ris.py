@@ -5,8 +5,8 @@
 
 Each variant is trained in a folder of its own below --out, all on the same scenes, the same number of times; one that
 is in several tables is trained once. The same command goes on where it was stopped. The three tables have 13 variants;
-by default each is 250 steps of 16 scenes, some 5 s of CPU time for a step of stage 1 and 7 for one of stage 2, in bf16;
-10 in fp32, which is taken where the CPU is not fast at bf16. That is half an hour for one variant and about six hours
+by default each is 250 steps of 16 scenes, some 3 s of CPU time for a step of stage 1 and 6 for one of stage 2, in bf16;
+7 in fp32, which is taken where the CPU is not fast at bf16. That is twenty minutes for one variant and over four hours
 for all, on one core of a server. Evaluating takes 0.5 to 1.5 s per picture and variant.
 
 The best model of each variant answers all expressions of held-out scenes: some like those trained on, some crowded with
@@ -42,7 +42,7 @@ from car.prompt_ris.validation import judged
 
 CPU = torch.device("cpu")
 DTYPE = choose_dtype("auto", CPU)
-VALIDATED = 40
+VALIDATED = 20
 """Scenes that the trainer chooses the best model by."""
 SECONDS = "cpu.csv"
 """CPU time of each step, with the scenes it drew; the last of an epoch has that of the validation as well."""
@@ -207,7 +207,7 @@ def chosen(context: click.Context, parameter: click.Parameter, value: str) -> li
     "--joint-epochs", type=click.IntRange(min=1), default=Budget.joint_epochs, show_default=True, help="Of stage 2."
 )
 @click.option(
-    "--evaluate", type=click.IntRange(min=2), default=100, show_default=True, help="Pictures of each of two kinds."
+    "--evaluate", type=click.IntRange(min=2), default=60, show_default=True, help="Pictures of each of two kinds."
 )
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Of the CPU.")
 @click.option("--seed", type=click.IntRange(min=0), default=Budget.seed, show_default=True, help="Of the training.")

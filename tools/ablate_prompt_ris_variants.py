@@ -43,8 +43,8 @@ class Budget:
     """
 
     scenes: int = 800
-    coarse_epochs: int = 2
-    joint_epochs: int = 3
+    coarse_epochs: int = 3
+    joint_epochs: int = 2
     seed: int = 0
 
     @property

@@ -38,7 +38,7 @@ TRAINING = (
     click.option("--images", type=int, help="Images in a step, of all processes together.  [default: 16]"),
     click.option("--sentences", type=int, help="Sentences for each.  [default: 4]"),
     click.option("--at-once", type=int, help="Images a process holds at once; fewer need less memory.  [default: all]"),
-    click.option("--rate", type=float, help="Learning rate.  [default: 0.0001; mini: 0.001]"),
+    click.option("--rate", type=float, help="Learning rate.  [default: 0.0001; mini: 0.002]"),
     click.option("--drop", type=float, help="Chance of a prompt for SAM to be left out.  [default: 0.25]"),
     click.option("--contrast", type=float, help="Weight of the instance contrastive loss.  [default: 1]"),
     click.option("--patience", type=int, help="Stop after so many epochs without a better oIoU.  [default: never]"),
@@ -49,7 +49,7 @@ MACHINE = (
     click.option("--dtype", help="auto, fp32 or bf16.  [default: auto]"),
     click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True, help="Processes that read."),
 )
-MINI: dict[str, Any] = {"clip_side": 112, "coarse_epochs": 4, "joint_epochs": 6, "rate": 1e-3}
+MINI: dict[str, Any] = {"clip_side": 112, "coarse_epochs": 4, "joint_epochs": 6, "rate": 2e-3}
 """For the embedded models, whose pictures are small and whose training is short."""
 ARCHITECTURE = ("clip_side", "prompts", "directions", "sam_prompts")
 HOW = (
