@@ -34,7 +34,7 @@ def command(
 
     CaR answers from the expression alone, and may answer that there is no such thing. Prompt-RIS is trained for it, by
     `car train prompt-ris`, and takes its --model from there. The others choose among mask proposals. The embedded CLIP
-    knows things and colours, not sides: "left" is understood by tas, hybridgl and prompt-ris.
+    knows things and colours, not sides: with it, "left" is understood by tas and hybridgl, which have rules for it.
 
     \b
     Examples:
