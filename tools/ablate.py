@@ -1,4 +1,4 @@
-"""The ablations of the CaR paper, Tables 2 to 6, on any benchmark: one run of the whole benchmark per row.
+"""The ablations of the CaR paper, Tables 2 to 6, and mask proposals, on any benchmark: one whole run of it per row.
 
     python tools/make_benchmarks.py bench
     python tools/ablate.py voc21 --data-root bench/voc --classes bench/voc/classes.txt --config bench/mini.yaml \
@@ -53,7 +53,8 @@ class Ablation:
 
     def job_of(self, row: Row) -> Job:
         """What a row runs."""
-        options = {**self.job.options, **row.options}
+        asked = {**self.job.options, **row.options}
+        options = {name: value for name, value in asked.items() if value is not None}
         if row.models is None:
             return replace(self.job, options=options)
         return replace(self.job, model=row.models[0], classifier=row.models[1], options=options)

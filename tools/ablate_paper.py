@@ -1,4 +1,4 @@
-"""The rows of the CaR paper's ablations: which settings stand in which table."""
+"""The rows of the CaR paper's ablations, and of one of our own: which settings stand in which table."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ PROMPTS = (
 GROUPS = ("terrestrial", "aquatic", "manmade")
 BACKGROUNDS = ((), *((group,) for group in GROUPS), GROUPS, ("coco23",))
 THRESHOLDS = {"eta": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7), "theta": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)}
+MERGED = (None, "regions", "mini")
 LAMBDAS = {"lam": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)}
 
 
@@ -33,7 +34,7 @@ class Row:
     """One row of a table.
 
     label: its cells before the figures.
-    options: settings that differ from the run's own.
+    options: settings that differ from the run's own; None leaves one out.
     models: proposer and classifier, where they differ from the run's.
     published: what the paper has for it on Pascal VOC, mIoU in per cent.
     """
@@ -46,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: a title with its number in the paper, the header of its labels, its rows."""
+    """One table: a title with its number in the paper if it has one, the header of its labels, its rows."""
 
     title: str
     header: tuple[str, ...]
@@ -76,6 +77,11 @@ def tables(pairs: Sequence[tuple[str, str]]) -> dict[str, Table]:
             "Background queries (Table 6)",
             ("background queries",),
             tuple(Row((joined(lists),), {"background": lists}) for lists in BACKGROUNDS),
+        ),
+        "merging": Table(
+            "Mask proposals merged by IoM",
+            ("mask proposals",),
+            tuple(Row((name or "none",), {"sam": name}) for name in MERGED),
         ),
     }
     return {name: table for name, table in found.items() if table.rows}

@@ -22,7 +22,7 @@ def root(tmp_path_factory):
 
 def test_tables_have_the_rows_of_the_paper():
     found = tables([("mini", "mini")])
-    assert list(found) == ["recurrence", "backbones", "prompts", "thresholds", "background"]
+    assert list(found) == ["recurrence", "backbones", "prompts", "thresholds", "background", "merging"]
     assert "backbones" not in tables([])
     assert {row.label: row.published for row in found["recurrence"].rows} == {
         ("gradCAM", "no"): None,
@@ -41,6 +41,16 @@ def test_rows_of_the_same_settings_share_a_run(tmp_path):
     assert ablation.folder(Row(("a",), {"eta": 0.3})) != ablation.folder(Row(("a",), {"eta": 0.4}))
     assert ablation.job_of(Row(("a",), T1)).options == {**T1}
     assert ablation.job_of(Row(("a",), models=("p", "c"))).classifier == "c"
+
+
+def test_what_is_merged_is_the_rows_own_choice(tmp_path):
+    rows = {row.label[0]: row for row in tables([])["merging"].rows}
+    merging = ablate.Ablation(Job(benchmark="folder", data_root="x", options={"eta": 0.3, "sam": "regions"}), tmp_path)
+    assert merging.job_of(rows["none"]).options == {"eta": 0.3}
+    assert merging.job_of(rows["mini"]).options == {"eta": 0.3, "sam": "mini"}
+    assert merging.folder(rows["regions"]) == merging.folder(ablate.OWN)
+    plain = ablate.Ablation(Job(benchmark="folder", data_root="x", options={"eta": 0.3}), tmp_path)
+    assert plain.folder(rows["none"]) == plain.folder(ablate.OWN)
 
 
 def run(*arguments):
