@@ -57,13 +57,20 @@ def test_tables_have_the_rows_of_the_paper() -> None:
 
 
 def test_all_variants_see_as_many_pictures() -> None:
-    budget = Budget(scenes=100, coarse_epochs=2, joint_epochs=5)
-    told = {each: budget.settings(each) for each in variants(list(TABLES))}
-    assert {each.epochs for each in told.values()} == {7}
-    for variant, how in told.items():
-        assert (how.joint_epochs > 0) == bool(variant.sam_prompts)
-        assert how.contrast == variant.contrast
+    budget = Budget(scenes=100, coarse_epochs=2, joint_epochs=5, seed=3)
+    every = variants(list(TABLES))
+    for stage, epochs in ((1, 2), (2, 5)):
+        told = {each: budget.settings(each, stage) for each in every}
+        assert {(how.epochs, how.seed) for how in told.values()} == {(epochs, 2 + stage)}
+        for variant, how in told.items():
+            assert (how.joint_epochs > 0) == (stage == 2 and bool(variant.sam_prompts))
+            assert how.contrast == variant.contrast
     assert (budget.images, SMALL.images) == (16, 2)
+
+
+def test_variants_of_other_prompts_for_sam_share_stage_1() -> None:
+    assert {each.first for each in TABLES["5"].rows.values()} == {Variant(sam_prompts=())}
+    assert len({each.first for each in variants(list(TABLES))}) == 6
 
 
 def test_scenes_to_evaluate_on_are_not_those_of_the_training() -> None:
@@ -98,7 +105,7 @@ def test_a_row_is_what_the_records_come_to(done: tuple[tool.Ablation, Path]) -> 
         lines = ablation.table(table, kind).splitlines()[2:]
         coarse, full = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
         for row, variant in ((coarse, COARSE), (full, FULL)):
-            (path,) = (out / variant.name).glob(f"{kind.name}-*.jsonl")
+            (path,) = (out / "stage2" / variant.name).glob(f"{kind.name}-*.jsonl")
             records = [json.loads(line) for line in path.read_text().splitlines()]
             assert [record["key"] for record in records] == [kind.key(each) for each in kind.numbers(2)]
             each = [one for record in records for target in record["targets"] for one in target]
@@ -106,7 +113,9 @@ def test_a_row_is_what_the_records_come_to(done: tuple[tool.Ablation, Path]) -> 
             assert float(row[1]) == pytest.approx(100 * sum(i for i, _ in each) / sum(u for _, u in each), abs=0.051)
             assert float(row[2].split()[0]) == pytest.approx(100 * sum(ious) / len(ious), abs=0.051)
             assert float(row[4]) == pytest.approx(100 * sum(iou > 0.5 for iou in ious) / len(ious), abs=0.051)
-            learned = sum(tensor.numel() for tensor in read(out / variant.name / "best.safetensors")[2].values())
+            learned = sum(
+                tensor.numel() for tensor in read(out / "stage2" / variant.name / "best.safetensors")[2].values()
+            )
             assert int(row[-1].replace(" ", "")) == learned
         assert full[3] == ""
         gain = float(coarse[2].split()[0]) - float(full[2].split()[0])
@@ -118,7 +127,7 @@ def test_what_is_done_is_not_done_again(done: tuple[tool.Ablation, Path]) -> Non
     ablation, out = done
     before = {path: path.read_bytes() for path in out.rglob("*.*")}
     page = ablation.page([Table("Title", "model", {"full": FULL})])
-    (path,) = (out / COARSE.name).glob("usual-*.jsonl")
+    (path,) = (out / "stage2" / COARSE.name).glob("usual-*.jsonl")
     first, _ = before[path].splitlines(keepends=True)
     path.write_bytes(first + b'{"key": "usu')
     again = tool.Ablation(out, SMALL, 2)
@@ -135,14 +144,14 @@ def test_a_stopped_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         if told.step == 2:
             raise Stopped
 
-    ablation = tool.Ablation(tmp_path, Budget(scenes=1, coarse_epochs=2, joint_epochs=1), 2)
+    ablation = tool.Ablation(tmp_path, Budget(scenes=1, coarse_epochs=3, joint_epochs=1), 2)
     with pytest.raises(Stopped):
-        ablation.train(COARSE, stop)
+        ablation.train(COARSE, 1, stop)
     steps: list[int] = []
-    ablation.train(COARSE, lambda told: steps.append(told.step))
+    ablation.train(COARSE, 1, lambda told: steps.append(told.step))
     assert steps == [3]
     for name in (STEPS, tool.SECONDS):
-        assert [row["step"] for row in Curve(tmp_path / COARSE.name / name).rows()] == [1, 2, 3]
+        assert [row["step"] for row in Curve(ablation.folder(COARSE, 1) / name).rows()] == [1, 2, 3]
     assert ablation.minutes(COARSE) > 0
 
 

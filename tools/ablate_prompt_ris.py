@@ -3,11 +3,14 @@
     python tools/ablate_prompt_ris.py --out runs/ablate-ris
     python tools/ablate_prompt_ris.py --out runs/ablate-ris --tables 3 --scenes 400 --threads 1
 
-Each variant is trained in a folder of its own below --out, all on the same scenes, the same number of times; one that
-is in several tables is trained once. The same command goes on where it was stopped. The three tables have 13 variants;
-by default each is 250 steps of 16 scenes, some 3 s of CPU time for a step of stage 1 and 6 for one of stage 2, in bf16;
-7 in fp32, which is taken where the CPU is not fast at bf16. That is twenty minutes for one variant and over four hours
-for all, on one core of a server. Evaluating takes 0.5 to 1.5 s per picture and variant.
+Training has the two stages of the paper. Stage 1, the coarse masks alone, is the same for all variants that differ in
+SAM's prompts alone, and trained once for them, in OUT/stage1; each variant starts stage 2 from it, in OUT/stage2, at
+half the rate. All see the same scenes, the same number of times. The same command goes on where it was stopped.
+
+The three tables have 13 variants and six stages 1, by default of 600 steps of 16 scenes, some 2.5 s of CPU time each,
+much less where the text does not prompt the images; stage 2 is 100 steps of some 7 s. That is in bf16; fp32, which is
+taken where the CPU is not fast at bf16, takes a fifth more. All in all it is some four hours on one core of a server.
+Evaluating takes 0.5 to 1.5 s per picture and variant.
 
 The best model of each variant answers all expressions of held-out scenes: some like those trained on, some crowded with
 several objects of one concept, where a name alone does not tell what is meant. Overlaps are kept picture by picture, so
@@ -32,7 +35,7 @@ from car.device import choose_dtype
 from car.errors import CarError
 from car.evaluate.markdown import count, number, per_cent, table, within
 from car.export import make_folder, reported, write_atomically
-from car.prompt_ris.checkpoint import build_model, load_prompt_ris, read
+from car.prompt_ris.checkpoint import build_model, load_prompt_ris, read, start_from
 from car.prompt_ris.curves import Curve
 from car.prompt_ris.pictures import ScenePictures
 from car.prompt_ris.processes import Processes
@@ -63,22 +66,24 @@ class Ablation:
         self.numbers = {kind: kind.numbers(evaluated) for kind in KINDS}
         self.result = cache(self._result)
 
-    def folder(self, variant: Variant) -> Path:
-        """Where a variant is trained, and its records are."""
-        return self.out / variant.name
+    def folder(self, variant: Variant, stage: int = 2) -> Path:
+        """Where a stage of a variant is trained; in that of stage 2 its records are."""
+        return self.out / f"stage{stage}" / (variant if stage == 2 else variant.first).name
 
     def run(self, asked: Iterable[Variant]) -> None:
         """Do whatever is missing."""
         for variant in asked:
-            self.train(variant)
+            for stage in (1, 2):
+                self.train(variant, stage)
             for kind in KINDS:
                 self.evaluate(variant, kind)
 
-    def train(self, variant: Variant, watch: Callable[[Told], None] = lambda told: None) -> None:
-        """Train a variant to the end."""
-        folder = self.folder(variant)
+    def train(self, variant: Variant, stage: int, watch: Callable[[Told], None] = lambda told: None) -> None:
+        """Train a stage of a variant to the end."""
+        folder = self.folder(variant, stage)
         make_folder(folder)
-        trainer = self._trainer(variant)
+        trainer = self._trainer(variant, stage)
+        title = f"{folder.name}, stage {stage}"
         meter = Curve(folder / SECONDS)
         meter.cut(trainer.step)
         left = trainer.steps - trainer.step
@@ -90,7 +95,7 @@ class Ablation:
                 now = time.process_time()
                 meter.add({"step": told.step, "seconds": now - before})
                 before = now
-                advance(f"{variant.name}: {epoch_told(told)}" if told.scores else None, note=variant.name)
+                advance(f"{title}: {epoch_told(told)}" if told.scores else None, note=title)
                 watch(told)
 
             trainer.train(tell)
@@ -119,10 +124,11 @@ class Ablation:
         budget, (usual, alike) = self.budget, (self.result(FULL, kind) for kind in KINDS)
         return (
             "# The parts of Prompt-RIS, on scenes\n\n"
-            f"Every variant saw {count(budget.scenes)} scenes in each of {budget.coarse_epochs + budget.joint_epochs} "
-            f"epochs, {budget.coarse_epochs} of them of stage 1 (all, where there is no SAM), {budget.images} in a "
-            f"step, seed {budget.seed}, with the embedded CLIP and SAM; of its epochs, the best by the oIoU of "
-            f"{VALIDATED} other scenes was taken. Evaluated on {len(usual.pictures)} scenes like those trained on "
+            f"Every variant was trained {epochs(budget.coarse_epochs)} on {count(budget.scenes)} scenes, the coarse "
+            f"masks alone, and {epochs(budget.joint_epochs)} on as many others, with SAM, where it has one; "
+            f"{budget.images} in a step, seeds {budget.seed} and {budget.seed + 1}, with the embedded CLIP and SAM; of "
+            f"the epochs of a stage, the best by the oIoU of {VALIDATED} other scenes was taken. Evaluated on "
+            f"{len(usual.pictures)} scenes like those trained on "
             f"({count(usual.expressions)} expressions) and {len(alike.pictures)} crowded ones with several objects of "
             f"one concept ({count(alike.expressions)}), none of them seen in training or validation. In per cent; mIoU "
             "with its 95 % interval over pictures, and its difference to the full model, paired; P@X counts an IoU "
@@ -150,24 +156,31 @@ class Ablation:
         )
 
     def minutes(self, variant: Variant) -> float:
-        """CPU time of the steps that a variant's training has come to."""
-        return sum(row["seconds"] for row in Curve(self.folder(variant) / SECONDS).rows()) / 60
+        """CPU time of the steps that both stages of a variant's training have come to."""
+        meters = (Curve(self.folder(variant, stage) / SECONDS) for stage in (1, 2))
+        return sum(row["seconds"] for meter in meters for row in meter.rows()) / 60
 
     def learned(self, variant: Variant) -> int:
         """Learned parameters."""
         return sum(tensor.numel() for tensor in read(self.folder(variant) / BEST)[2].values())
 
-    def _trainer(self, variant: Variant) -> Trainer:
-        Processes.seed(self.budget.seed)
+    def _trainer(self, variant: Variant, stage: int) -> Trainer:
+        how = self.budget.settings(variant, stage)
+        Processes.seed(how.seed)
+        parts = variant if stage == 2 else variant.first
         settings = PromptRISSettings(
-            clip_side=MINI["clip_side"], directions=variant.directions, sam_prompts=variant.sam_prompts
+            clip_side=MINI["clip_side"], directions=parts.directions, sam_prompts=parts.sam_prompts
         )
+        model, backbones = build_model("mini", "mini", settings)
+        if stage == 2:
+            start_from(model, self.folder(variant, 1) / BEST)
         return Trainer(
-            *build_model("mini", "mini", settings),
-            ScenePictures(seed=self.budget.seed, count=self.budget.scenes),
+            model,
+            backbones,
+            ScenePictures(seed=how.seed, count=self.budget.scenes),
             ScenePictures(seed=0, count=VALIDATED, split="val"),
-            self.folder(variant),
-            self.budget.settings(variant),
+            self.folder(variant, stage),
+            how,
             device=CPU,
             dtype=DTYPE,
         )
@@ -180,6 +193,11 @@ class Ablation:
 
     def _result(self, variant: Variant, kind: Kind) -> Result:
         return self._records(variant, kind).of([kind.key(each) for each in self.numbers[kind]])
+
+
+def epochs(number: int) -> str:
+    """So many times."""
+    return f"for {number} {'epoch' if number == 1 else 'epochs'}"
 
 
 def epoch_told(told: Told) -> str:

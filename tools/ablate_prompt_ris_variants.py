@@ -1,6 +1,6 @@
 """What the ablations of Prompt-RIS train: the rows of the paper's Tables 3, 4 and 5."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from car.cli.train import MINI
 from car.prompt_ris.settings import SAM_PROMPTS
@@ -28,9 +28,10 @@ class Variant:
         parts = [f"prompting-{self.directions}", "+".join(self.sam_prompts) or "coarse"]
         return "-".join(parts + (["contrast"] if self.contrast else []))
 
-    def epochs(self, coarse: int, joint: int) -> tuple[int, int]:
-        """Epochs of both stages; where there is no SAM, stage 1 has those of stage 2 as well."""
-        return (coarse, joint) if self.sam_prompts else (coarse + joint, 0)
+    @property
+    def first(self) -> "Variant":
+        """What stage 1 trains of it: the same for variants that differ in SAM's prompts alone."""
+        return replace(self, sam_prompts=())
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,14 @@ class Budget:
     """What all variants have in common.
 
     scenes: in an epoch.
-    coarse_epochs, joint_epochs: of the two stages; a variant without SAM has them all in the first.
-    seed: of weights, scenes and all else that is drawn.
+    coarse_epochs: of stage 1, on the coarse masks.
+    joint_epochs: of stage 2, on both; a variant without SAM goes on with its coarse masks.
+    seed: of weights, scenes and all else that is drawn in stage 1; stage 2 has the one that follows.
     """
 
-    scenes: int = 800
-    coarse_epochs: int = 3
-    joint_epochs: int = 2
+    scenes: int = 1600
+    coarse_epochs: int = 6
+    joint_epochs: int = 1
     seed: int = 0
 
     @property
@@ -52,16 +54,17 @@ class Budget:
         """In a step."""
         return min(IMAGES, self.scenes)
 
-    def settings(self, variant: Variant) -> TrainingSettings:
-        """How a variant is trained."""
-        coarse, joint = variant.epochs(self.coarse_epochs, self.joint_epochs)
+    def settings(self, variant: Variant, stage: int) -> TrainingSettings:
+        """How stage 1 or 2 of a variant is trained."""
+        epochs = (self.coarse_epochs, self.joint_epochs)[stage - 1]
+        joint = stage == 2 and bool(variant.sam_prompts)
         return TrainingSettings(
-            coarse_epochs=coarse,
-            joint_epochs=joint,
+            coarse_epochs=0 if joint else epochs,
+            joint_epochs=epochs if joint else 0,
             images=self.images,
-            rate=MINI["rate"],
+            rate=MINI["rate"] / stage,
             contrast=variant.contrast,
-            seed=self.seed,
+            seed=self.seed + stage - 1,
         )
 
 
