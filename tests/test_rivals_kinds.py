@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import rivals_kinds as tool
 from ablate_prompt_ris_results import SEED as ABLATIONS
 
+from car.data import read_categories
+
 
 def run(out: Path, *more: str) -> Result:
     return CliRunner().invoke(tool.main, ["--out", str(out), "--scenes", "2", *more])
@@ -18,8 +20,8 @@ def run(out: Path, *more: str) -> Result:
 
 def test_one_expression_of_each_kind_is_asked() -> None:
     for index in range(3):
-        made, expressions = tool.asked(index)
-        assert expressions == tool.asked(index)[1]
+        made, expressions = tool.asked(tool.PICTURES, index)
+        assert expressions == tool.asked(tool.PICTURES, index)[1]
         _, said = tool.PICTURES.drawn(index)
         assert {each.kind for each in said} == set(expressions)
         for kind, each in expressions.items():
@@ -30,6 +32,15 @@ def test_one_expression_of_each_kind_is_asked() -> None:
 def test_scenes_are_not_those_of_a_training_or_of_the_ablations() -> None:
     assert tool.PICTURES.split == "val"
     assert tool.PICTURES.seed not in (0, ABLATIONS)
+
+
+def test_scenes_of_some_categories_show_no_other_concept() -> None:
+    unseen = set(read_categories("coco-unseen"))
+    for index in range(3):
+        made, expressions = tool.asked(tool.pictures("coco-unseen"), index)
+        assert set(made.names) <= unseen
+        assert expressions
+    assert tool.pictures(None) == tool.PICTURES
 
 
 def test_a_row_is_what_the_records_come_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,3 +75,9 @@ def test_what_is_not_there_is_told_in_a_line(tmp_path: Path) -> None:
     other = run(tmp_path / "other", "--dtype", "bf16")
     assert other.exit_code == 1
     assert "were made with another dtype" in other.output
+    other = run(tmp_path / "other", "--dtype", "fp32", "--categories", "coco-seen")
+    assert other.exit_code == 1
+    assert "were made with another choice of concepts" in other.output
+    other = run(tmp_path / "other", "--categories", "coco-never")
+    assert other.exit_code == 1
+    assert "coco-never" in other.output

@@ -154,8 +154,7 @@ def open_data(given: dict[str, Any], seed: int) -> "tuple[Pictures, Pictures, st
     from car.data import OfCategories, open_referring, read_categories
     from car.errors import InputError
     from car.prompt_ris.family import open_family
-    from car.prompt_ris.pictures import OfDataset, ScenePictures, Some
-    from car.scenes import concepts
+    from car.prompt_ris.pictures import OfDataset, ScenePictures, Some, all_but
 
     names = given.get("data", SCENES).split(",")
     categories = read_categories(given["categories"]) if "categories" in given else None
@@ -163,7 +162,7 @@ def open_data(given: dict[str, Any], seed: int) -> "tuple[Pictures, Pictures, st
         for name in ("data_root", "split_by"):
             if name in given:
                 raise InputError(f"`--{name.replace('_', '-')}` is of benchmarks; scenes need no data.")
-        without = () if categories is None else tuple(sorted(set(concepts()) - set(categories)))
+        without = () if categories is None else all_but(categories)
         pictures = ScenePictures(seed=seed, count=given.get("scenes", 1600), without=without)
         validation = ScenePictures(seed=0, count=given.get("val_images", 40), split="val", without=without)
         return pictures, validation, f"{len(pictures):,} scenes in an epoch, {len(validation):,} to validate on"

@@ -1,6 +1,6 @@
 """Where training and validation pictures come from: procedural scenes, or a benchmark; each is found by its number."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -164,6 +164,11 @@ class ScenePictures:
             repeats=REPEATS,
             textured=TEXTURED,
         )
+
+
+def all_but(categories: Collection[str]) -> tuple[str, ...]:
+    """The concepts of scenes that are none of these: what `ScenePictures` leaves out to show these alone."""
+    return tuple(sorted(set(concepts()) - set(categories)))
 
 
 def _targets(made: Scene, said: tuple[Expression, ...]) -> Iterator[Target]:
