@@ -85,9 +85,10 @@ def prompt_ris(out: Path, restart: bool, quiet: bool, **options: Any) -> None:
     """Train Prompt-RIS: CLIP and SAM stay as they are, prompts between them learn to refer.
 
     Without options it learns from procedural scenes with the embedded models. The published training is the second
-    example. The same command goes on with a run that was stopped, and loses nothing; OUT gets best.safetensors, which
-    `car refer` and `car eval` take, the curves as steps.csv and epochs.csv (and curves.png, with matplotlib), and
-    state.pt. Pictures that another split of a chosen benchmark has are never trained on.
+    example. The same command goes on with a run that was stopped, from what it saved last, every two minutes; OUT
+    gets best.safetensors, which `car refer` and `car eval` take, the curves as steps.csv and epochs.csv (and
+    curves.png, with matplotlib), and state.pt. Pictures that another split of a chosen benchmark has are never trained
+    on.
 
     \b
     Examples:
